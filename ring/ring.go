@@ -59,7 +59,9 @@ type Op struct {
 	// io.ErrUnexpectedEOF. Any other error is an *Error.
 	Err error
 
-	slot uint32 // the backend's
+	// The backend's, while the op is in flight.
+	t    transfer
+	slot uint32 // 1 + index of its slot, 0 = not in flight
 }
 
 // Len is the number of bytes the op transfers.
@@ -86,6 +88,7 @@ type Ring interface {
 	// Submit hands the ops to the backend; each comes back on its Done. Submit does not wait for
 	// I/O, but it waits while the ring is full. After Close has begun, ops come back with ErrClosed.
 	// Handing over 1 to 4 at a time keeps block-layer plugging from batching small random writes.
+	// Pass a slice you keep, Submit(batch...): the slice behind Submit(op) is an allocation.
 	Submit(ops ...*Op)
 	// Do runs one op in the calling goroutine and returns its error, without a hand-off to
 	// another goroutine: the cheapest way when the caller would wait anyway. Done is not used.
