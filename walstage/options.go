@@ -1,0 +1,132 @@
+package walstage
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/untorn/untorn/fsys"
+	"github.com/untorn/untorn/ring"
+	"github.com/untorn/untorn/stages"
+)
+
+// Commit says how a group is made durable.
+type Commit uint8
+
+// The ways to make a group durable.
+const (
+	CommitAuto  Commit = iota // measure both when the log starts and take the faster one
+	CommitDSync               // one write with RWF_DSYNC
+	CommitFlush               // a write, and when it has completed an fdatasync
+)
+
+func (c Commit) String() string {
+	return [...]string{"auto", "dsync", "flush"}[min(c, 2)]
+}
+
+const (
+	minBlock        = 4096
+	minSegmentBytes = 64 << 10
+	maxInFlight     = 32
+)
+
+// Options of a log directory. FS, Ring, Dir and EngineID are required.
+type Options struct {
+	FS   fsys.FS
+	Ring ring.Ring
+	// Dir is the log directory. It holds nothing but segments.
+	Dir string
+	// EngineID is in every header; a log with another one is refused.
+	EngineID [16]byte
+	// Block is the place's protocol block. 0 = 4096.
+	Block int
+	// SegmentBytes is the size of new segments, a multiple of Block, at least 64 KiB (1 MiB is the
+	// least that is sensible outside of tests). 0 = 64 MiB.
+	SegmentBytes int64
+	// MaxBytes bounds what all segments together occupy; at least three segments. User appends
+	// are refused with ErrLogFull when the log would need more. 0 = no bound but the disk.
+	MaxBytes int64
+	// Headroom is kept in the last segment there may be for engine records (kind != 0), so that a
+	// full log can be emptied by a checkpoint. 0 = a quarter of a segment.
+	Headroom int64
+	// MaxGroup bounds a group, and with it a record or a batch, in bytes. Multiple of Block, at
+	// most half a segment. 0 = 1 MiB, or a quarter of a segment if that is less.
+	MaxGroup int
+	// InFlight is the most groups written at the same time. The log starts with one and takes
+	// more only where that helps. 0 = 4. Memory is (InFlight + 2) * MaxGroup.
+	InFlight int
+	// Commit is how a group is made durable. 0 = measure.
+	Commit Commit
+	// LockWait bounds how long OpenDir waits for segments locked by another process, whose queued
+	// I/O may outlive it (I11). 0 = 5 s; negative = do not wait.
+	LockWait time.Duration
+	// Poison is the engine's fail-stop switch. nil = one of the log's own.
+	Poison *stages.Poison
+}
+
+func (o Options) withDefaults() Options {
+	if o.Block == 0 {
+		o.Block = minBlock
+	}
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = 64 << 20
+	}
+	if o.Headroom == 0 {
+		o.Headroom = o.SegmentBytes / 4
+	}
+	if o.MaxGroup == 0 {
+		o.MaxGroup = int(min(1<<20, o.SegmentBytes/4)) &^ (o.Block - 1)
+	}
+	if o.InFlight == 0 {
+		o.InFlight = 4
+	}
+	if o.LockWait == 0 {
+		o.LockWait = 5 * time.Second
+	}
+	if o.Poison == nil {
+		o.Poison = stages.NewPoison()
+	}
+	return o
+}
+
+// Validate returns every complaint about the options, joined.
+func (o Options) Validate() error {
+	o = o.withDefaults()
+	var errs []error
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("wal: "+format, args...))
+	}
+	if o.FS == nil || o.Ring == nil || o.Dir == "" {
+		bad("FS, Ring and Dir are required")
+	}
+	if o.EngineID == ([16]byte{}) {
+		bad("EngineID is required")
+	}
+	if o.Block < minBlock || o.Block&(o.Block-1) != 0 || o.Block > 1<<20 {
+		bad("Block %d is not a power of two from %d to 1 MiB", o.Block, minBlock)
+		return errors.Join(errs...)
+	}
+	b := int64(o.Block)
+	if o.SegmentBytes < max(minSegmentBytes, 8*b) || o.SegmentBytes%b != 0 ||
+		o.SegmentBytes > 1<<40 {
+		bad("SegmentBytes %d is not a multiple of the block %d from %d to 1 TiB",
+			o.SegmentBytes, b, max(minSegmentBytes, 8*b))
+	}
+	if o.MaxBytes != 0 && o.MaxBytes < 3*o.SegmentBytes {
+		bad("MaxBytes %d is less than three segments", o.MaxBytes)
+	}
+	if o.Headroom < 0 || o.Headroom > o.SegmentBytes/2 {
+		bad("Headroom %d is not within half a segment", o.Headroom)
+	}
+	if o.MaxGroup < o.Block || o.MaxGroup%o.Block != 0 || int64(o.MaxGroup) > o.SegmentBytes/2 ||
+		o.MaxGroup > 1<<30 {
+		bad("MaxGroup %d is not a multiple of the block within half a segment", o.MaxGroup)
+	}
+	if o.InFlight < 1 || o.InFlight > maxInFlight {
+		bad("InFlight %d is not from 1 to %d", o.InFlight, maxInFlight)
+	}
+	if o.Commit > CommitFlush {
+		bad("unknown Commit %d", o.Commit)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,262 @@
+package walstage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/untorn/untorn/page"
+)
+
+// Tail is what Scan found: where the log ends and what Repair has to do before Start.
+type Tail struct {
+	// End is where the next group goes. Everything before it is whole.
+	End page.LSN
+	// Last is the end of the last record, 0 if none was found from the start on.
+	Last page.LSN
+	// Epoch is the last group's, or its segment's if there is no group.
+	Epoch uint64
+	// Durable is how far something proves that the log had been durable, at most End.
+	Durable page.LSN
+	// Mark is the highest doublewrite watermark the groups carry (I7).
+	Mark Watermark
+	// Groups and Records count what was found from the start segment's first group on.
+	Groups, Records int64
+	// Beyond is the number of groups beyond Durable: they count, but Repair writes them again (I8).
+	Beyond int
+	// Discarded is the number of bytes after End that valid group headers cover.
+	Discarded int64
+	// Clean: nothing was being written when the log was last used, so there is nothing to repair.
+	Clean bool
+	// Reason says why the log ends at End.
+	Reason error
+
+	at     place
+	chain  uint32
+	beyond []seenGroup
+}
+
+// seenGroup is a group that Repair has to find again.
+type seenGroup struct {
+	at  place
+	crc uint32
+	end page.LSN // of its last record
+}
+
+// Scan walks the log from ev.Start, finds its end and decides what that end means (I10). It changes
+// nothing. A log that is corrupt, or cannot be judged because a read failed, is a *CorruptError.
+func (d *Dir) Scan(ctx context.Context, ev Evidence) (*Tail, error) {
+	if err := d.readHeaders(); err != nil {
+		return nil, err
+	}
+	claims := append([]Claim{{math.MaxUint64, ev.Start, "the start of the scan"}}, ev.Known...)
+	seg := d.startSegment(ev.Start)
+	if seg == nil {
+		return nil, d.noStart(ev.Start, claims)
+	}
+	w := newWalker(&d.o, readAhead)
+	w.epoch = seg.epoch
+	t := &Tail{at: place{seg, int64(d.o.Block)}}
+	highest := page.LSN(0)
+	for _, c := range claims {
+		highest = max(highest, c.LSN)
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		g, at, err := w.step(t.at, d.after)
+		if err == nil {
+			d.accept(t, &g, claims)
+			continue
+		}
+		if t.at.lsn() < ev.Start {
+			if q, ok := d.resync(ctx, w, t.at, ev.Start); ok {
+				t.at = q
+				continue
+			}
+		}
+		if errors.Is(err, ErrVersion) {
+			return nil, at.seg.err("scan", at.off, err)
+		}
+		t.End, t.Epoch, t.chain, t.Reason = t.at.lsn(), w.epoch, w.chain, err
+		t.Clean = ev.Clean && isDamage(err) && (highest == t.End || highest == t.Last) &&
+			len(t.beyond) == 0
+		if err := d.decide(ctx, w, t, at, claims); err != nil {
+			return nil, err
+		}
+		t.settle()
+		t.Beyond = len(t.beyond)
+		d.tail, d.scanned, d.repaired = t, true, false
+		return t, nil
+	}
+}
+
+// startSegment returns the segment to begin in: the one that holds the LSN, or that ends there.
+func (d *Dir) startSegment(lsn page.LSN) *segment {
+	var before *segment
+	for _, s := range d.segs.list {
+		if s.formatted && s.holds(lsn) {
+			return s
+		}
+		if s.formatted && s.end() == lsn {
+			before = s
+		}
+	}
+	return before
+}
+
+func (d *Dir) noStart(start page.LSN, claims []Claim) error {
+	cause := fmt.Errorf("%w: no segment holds LSN %d", errDamaged, start)
+	var seg *segment
+	for _, s := range d.segs.list {
+		if !s.formatted {
+			seg, cause = s, fmt.Errorf("%w, and this one has no valid header: %w", cause, s.why)
+			break
+		}
+	}
+	e := d.corrupt(seg, 0, finding{end: start}, cause)
+	e.Evidence = claims[0]
+	return e
+}
+
+// after returns the segment that follows s by name, nil if there is none.
+func (d *Dir) after(s *segment) *segment {
+	for _, n := range d.segs.list {
+		if n.seq == s.seq+1 {
+			return n
+		}
+	}
+	return nil
+}
+
+func (d *Dir) accept(t *Tail, g *foundGroup, claims []Claim) {
+	d.segs.note(g.at.seg, g.at.off)
+	t.at = g.next()
+	t.Last = g.lsn + groupHeaderSize + page.LSN(len(g.payload))
+	t.Groups++
+	t.Records += int64(g.records)
+	if t.Mark.Less(g.mark) {
+		t.Mark = g.mark
+	}
+	t.Durable = max(t.Durable, g.durable)
+	for _, c := range claims {
+		// A claim from before this group's epoch says nothing about it: the log was cut between.
+		if c.LSN > g.lsn && c.Epoch >= g.epoch {
+			t.Durable = max(t.Durable, t.Last)
+		}
+	}
+	t.beyond = append(t.beyond, seenGroup{g.at, g.crc, t.Last})
+	t.settle()
+}
+
+// settle drops the groups at the front that are proven durable by now.
+func (t *Tail) settle() {
+	n := 0
+	for n < len(t.beyond) && t.beyond[n].end <= t.Durable {
+		n++
+	}
+	t.beyond = append(t.beyond[:0], t.beyond[n:]...)
+}
+
+// resync finds a whole group behind damage that lies before the start and is not needed. The group
+// that covers the start itself has to be whole, so it must not begin behind it.
+func (d *Dir) resync(ctx context.Context, w *walker, p place, start page.LSN) (place, bool) {
+	var found place
+	p.off += int64(d.o.Block)
+	_ = w.search(ctx, p, func(q place, _ groupHeader) bool {
+		if q.lsn() > start {
+			return true
+		}
+		if _, err := w.groupAt(q); err != nil {
+			return false
+		}
+		found = q
+		return true
+	})
+	w.linked = false
+	return found, found.seg != nil
+}
+
+// decide judges the end of the walk. at is where the missing group should be.
+func (d *Dir) decide(ctx context.Context, w *walker, t *Tail, at place, claims []Claim) error {
+	f := finding{end: t.End, epoch: t.Epoch, unreadable: !isDamage(t.Reason)}
+	cause := t.Reason
+	if !t.Clean {
+		worst, failed, err := d.searchBehind(ctx, w, t, f)
+		if err != nil {
+			return err
+		}
+		if failed != nil && !f.unreadable {
+			f.unreadable, cause = true, failed
+		}
+		claims = append(claims, worst)
+	}
+	v, claim := judge(f, claims)
+	if v == tornTail {
+		return nil
+	}
+	e := d.corrupt(at.seg, at.off, f, cause)
+	e.LSN, e.Evidence = at.lsn(), claim
+	e.IntactAfter = d.intactAfter(ctx, w, at)
+	return e
+}
+
+// searchBehind looks at every block behind the end, in this segment and all later ones, for valid
+// group headers. It returns the claim among them that convicts the end, if any does.
+func (d *Dir) searchBehind(ctx context.Context, w *walker, t *Tail, f finding) (worst Claim,
+	failed, err error) {
+	for _, s := range d.segs.list {
+		p := place{s, int64(d.o.Block)}
+		switch {
+		case s.seq < t.at.seg.seq:
+			continue
+		case s == t.at.seg:
+			p = t.at
+		}
+		err := w.search(ctx, p, func(q place, h groupHeader) bool {
+			t.Discarded += int64(h.length)
+			c := Claim{h.epoch, h.durable, fmt.Sprintf("the group header in segment %s offset %d",
+				s.name, q.off)}
+			if c.convicts(f) {
+				if c.LSN > worst.LSN {
+					worst = c
+				}
+			} else if h.epoch >= f.epoch {
+				t.Durable = max(t.Durable, h.durable)
+			}
+			return false
+		})
+		if ctx.Err() != nil {
+			return worst, nil, ctx.Err()
+		}
+		if err != nil && failed == nil {
+			failed = err
+		}
+	}
+	return worst, failed, nil
+}
+
+// intactAfter returns the LSN of the first whole group behind p, 0 if there is none.
+func (d *Dir) intactAfter(ctx context.Context, w *walker, p place) (lsn page.LSN) {
+	for _, s := range d.segs.list {
+		q := place{s, int64(d.o.Block)}
+		switch {
+		case s.seq < p.seg.seq:
+			continue
+		case s == p.seg:
+			q.off = p.off + int64(d.o.Block)
+		}
+		_ = w.search(ctx, q, func(q place, h groupHeader) bool {
+			if _, err := w.groupAt(q); err == nil {
+				lsn = h.lsn
+			}
+			return lsn != 0
+		})
+		if lsn != 0 {
+			break
+		}
+	}
+	return lsn
+}

@@ -1,0 +1,331 @@
+package walstage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/untorn/untorn/aligned"
+	"github.com/untorn/untorn/fsys"
+	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/ring"
+)
+
+const segmentSuffix = ".wal"
+
+func segmentName(seq uint64) string { return fmt.Sprintf("%016x%s", seq, segmentSuffix) }
+
+// segmentSeq is the inverse of segmentName; anything but the canonical name is no segment.
+func segmentSeq(name string) (uint64, bool) {
+	hex, ok := strings.CutSuffix(name, segmentSuffix)
+	if !ok {
+		return 0, false
+	}
+	seq, err := strconv.ParseUint(hex, 16, 64)
+	return seq, err == nil && seq != 0 && segmentName(seq) == name
+}
+
+// segment is one open segment file. seq is its name's; first, length and epoch are its header's and
+// hold only when formatted is set: name and header agree.
+type segment struct {
+	file fsys.File
+	name string
+	seq  uint64
+	size int64 // of the file
+
+	formatted bool
+	why       error // why it is not formatted
+	first     page.LSN
+	length    int64
+	epoch     uint64
+
+	// Guarded by segments.mu.
+	refs  int     // readers
+	index []int64 // offsets of groups, indexStep or more apart, ascending
+}
+
+// indexStep is how far apart the entries of a segment's index are: what a ReadAt may have to walk.
+const indexStep = 256 << 10
+
+func (s *segment) end() page.LSN           { return s.first + page.LSN(s.length) }
+func (s *segment) lsn(off int64) page.LSN  { return s.first + page.LSN(off) }
+func (s *segment) off(lsn page.LSN) int64  { return int64(lsn - s.first) }
+func (s *segment) holds(lsn page.LSN) bool { return s.first <= lsn && lsn < s.end() }
+
+// readable is how far the file may be read. Of a segment without a header any byte may be evidence.
+func (s *segment) readable() int64 {
+	if !s.formatted {
+		return s.size
+	}
+	return min(s.size, s.length)
+}
+
+func (s *segment) err(op string, off int64, err error) error {
+	return &Error{Op: op, File: s.name, LSN: s.lsn(off), Err: err}
+}
+
+// segments is the set of a log's segment files, shared between the appender, the supplier of new
+// segments and readers. A file is recycled or closed only while no reader holds it.
+type segments struct {
+	mu     sync.Mutex
+	list   []*segment // ascending by seq
+	unused sync.Cond  // signalled when a segment's last reader lets go
+}
+
+func newSegments(list []*segment) *segments {
+	s := &segments{list: list}
+	s.unused.L = &s.mu
+	return s
+}
+
+// acquire returns the formatted segment that holds lsn, kept open until release.
+func (s *segments) acquire(lsn page.LSN) *segment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.list {
+		if g.formatted && g.holds(lsn) {
+			g.refs++
+			return g
+		}
+	}
+	return nil
+}
+
+// first returns where the log begins, 0 if there is no segment.
+func (s *segments) begin() page.LSN {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.list {
+		if g.formatted {
+			return g.first
+		}
+	}
+	return 0
+}
+
+func (s *segments) release(g *segment) {
+	if g == nil {
+		return
+	}
+	s.mu.Lock()
+	if g.refs--; g.refs == 0 {
+		s.unused.Broadcast()
+	}
+	s.mu.Unlock()
+}
+
+// note adds a group to its segment's index.
+func (s *segments) note(g *segment, off int64) {
+	s.mu.Lock()
+	if n := len(g.index); n == 0 || off >= g.index[n-1]+indexStep {
+		g.index = append(g.index, off)
+	}
+	s.mu.Unlock()
+}
+
+// near returns the last indexed group at or before off, or the first group's place.
+func (s *segments) near(g *segment, off int64, block int) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := int64(block)
+	for _, o := range g.index {
+		if o > off {
+			break
+		}
+		at = o
+	}
+	return at
+}
+
+// openSegment opens and locks one segment file and reads nothing.
+func openSegment(ctx context.Context, o *Options, name string, readOnly bool) (*segment, error) {
+	seq, _ := segmentSeq(name)
+	path := filepath.Join(o.Dir, name)
+	fail := func(op string, err error) error { return &Error{Op: op, File: path, Err: err} }
+	f, err := o.FS.Open(path, fsys.OpenFlags{ReadOnly: readOnly, Direct: true})
+	if err != nil {
+		return nil, fail("open", err)
+	}
+	if err := lockFile(ctx, f, !readOnly, o.LockWait); err != nil {
+		return nil, errors.Join(fail("lock", err), f.Close())
+	}
+	if b := f.Align().Block; b > o.Block {
+		return nil, errors.Join(fail("open", fmt.Errorf("%w: %d, not %d", ErrBlock, b, o.Block)),
+			f.Close())
+	}
+	size, err := f.Size()
+	if err != nil {
+		return nil, errors.Join(fail("size", err), f.Close())
+	}
+	return &segment{file: f, name: name, seq: seq, size: size &^ int64(o.Block-1)}, nil
+}
+
+// lockFile retries for as long as a killed process's queued I/O may keep the file busy (I11).
+func lockFile(ctx context.Context, f fsys.File, exclusive bool, wait time.Duration) error {
+	var retry *time.Ticker
+	for deadline := time.Now().Add(wait); ; {
+		err := f.Lock(exclusive)
+		if err == nil || !errors.Is(err, fsys.ErrLocked) || wait < 0 || time.Now().After(deadline) {
+			return err
+		}
+		if retry == nil {
+			retry = time.NewTicker(5 * time.Millisecond)
+			defer retry.Stop()
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		case <-retry.C:
+		}
+	}
+}
+
+// readHeader reads a segment's header. A header that is bad or disagrees with the name leaves the
+// segment unformatted, with the reason in why; a failed read is an error.
+func (s *segment) readHeader(o *Options, buf []byte) error {
+	if s.size < int64(o.Block) {
+		s.why = damaged("the file has %d bytes", s.size)
+		return nil
+	}
+	op := ring.Op{Kind: ring.Read, File: s.file, Buf: buf[:o.Block]}
+	if err := o.Ring.Do(&op); err != nil {
+		return &Error{Op: "read segment header", File: s.name, Err: err}
+	}
+	h, err := decodeSegmentHeader(op.Buf)
+	switch {
+	case errors.Is(err, ErrVersion):
+		return &Error{Op: "read segment header", File: s.name, Err: err}
+	case err != nil:
+		s.why = err
+	case h.id != o.EngineID:
+		return &Error{Op: "read segment header", File: s.name, Err: ErrForeign}
+	case h.seq != s.seq:
+		s.why = damaged("the name says segment %d, the header %d", s.seq, h.seq)
+	case int(h.block) != o.Block:
+		return &Error{Op: "read segment header", File: s.name,
+			Err: fmt.Errorf("%w: it was made with a block of %d, not %d", ErrBlock, h.block, o.Block)}
+	default:
+		s.formatted = true
+		s.first, s.length, s.epoch = h.first, int64(h.length), h.epoch
+	}
+	return nil
+}
+
+// writeHeader makes s a formatted, empty segment: the header is durable when it returns. What it
+// claims about the file (its length) has to be durable before.
+func (s *segment) writeHeader(o *Options, buf []byte, first page.LSN, length int64,
+	epoch uint64) error {
+	h := segmentHeader{id: o.EngineID, block: uint32(o.Block), length: uint64(length), seq: s.seq,
+		epoch: epoch, first: first}
+	h.encode(buf[:o.Block])
+	op := ring.Op{Kind: ring.Write, File: s.file, Buf: buf[:o.Block]}
+	if err := o.Ring.Do(&op); err != nil {
+		return &Error{Op: "write segment header", File: s.name, Err: err}
+	}
+	if err := s.flush(o, ring.Sync); err != nil {
+		return err
+	}
+	s.first, s.length, s.epoch, s.formatted = first, length, epoch, true
+	return nil
+}
+
+func (s *segment) flush(o *Options, kind ring.Kind) error {
+	op := ring.Op{Kind: kind, File: s.file}
+	if err := o.Ring.Do(&op); err != nil {
+		return &Error{Op: "flush", File: s.name, Err: err}
+	}
+	return nil
+}
+
+// zero writes zeros over [from, to) and does not flush.
+func (s *segment) zero(o *Options, zeros []byte, from, to int64) error {
+	for from < to {
+		n := min(to-from, int64(len(zeros)))
+		op := ring.Op{Kind: ring.Write, File: s.file, Off: from, Buf: zeros[:n]}
+		if err := o.Ring.Do(&op); err != nil {
+			return &Error{Op: "zero", File: s.name, LSN: page.LSN(from), Err: err}
+		}
+		from += n
+	}
+	return nil
+}
+
+// createSegment makes a new segment file: locked before its first write (I11), preallocated and
+// zeroed, so that a data flush later carries no metadata, and durable together with its directory
+// entry when it returns. When there is no space nothing is left behind.
+func createSegment(ctx context.Context, o *Options, seq uint64, first page.LSN,
+	epoch uint64) (_ *segment, err error) {
+	s := &segment{name: segmentName(seq), seq: seq, size: o.SegmentBytes}
+	path := filepath.Join(o.Dir, s.name)
+	fail := func(op string, err error) error { return &Error{Op: op, File: path, Err: err} }
+	f, err := o.FS.Open(path, fsys.OpenFlags{Create: true, Direct: true})
+	if err != nil {
+		return nil, fail("create", err)
+	}
+	s.file = f
+	defer func() {
+		if err == nil {
+			return
+		}
+		err = errors.Join(err, f.Close())
+		if noSpace(err) {
+			err = errors.Join(err, o.FS.Remove(path))
+		}
+	}()
+	if err := lockFile(ctx, f, true, o.LockWait); err != nil {
+		return nil, fail("lock", err)
+	}
+	if b := f.Align().Block; b > o.Block {
+		return nil, fail("create", fmt.Errorf("%w: %d, not %d", ErrBlock, b, o.Block))
+	}
+	if err := f.Preallocate(0, o.SegmentBytes); err != nil {
+		return nil, fail("preallocate", err)
+	}
+	zeros := aligned.Block(zeroChunk, o.Block)
+	if err := s.zero(o, zeros, 0, s.size); err != nil {
+		return nil, err
+	}
+	if err := s.flush(o, ring.Sync); err != nil {
+		return nil, err
+	}
+	if err := s.writeHeader(o, zeros, first, o.SegmentBytes, epoch); err != nil {
+		return nil, err
+	}
+	if err := o.FS.SyncDir(o.Dir); err != nil {
+		return nil, fail("flush directory of", err)
+	}
+	return s, nil
+}
+
+// recycleSegment gives an old segment file a new life under a new name. Until the new header is
+// durable, name and header disagree and the file counts as empty.
+func recycleSegment(o *Options, old *segment, seq uint64, first page.LSN,
+	epoch uint64) (*segment, error) {
+	s := &segment{file: old.file, name: segmentName(seq), seq: seq, size: old.size}
+	from, to := filepath.Join(o.Dir, old.name), filepath.Join(o.Dir, s.name)
+	if err := o.FS.Rename(from, to); err != nil {
+		return nil, &Error{Op: "rename", File: from, Err: err}
+	}
+	buf := aligned.Block(o.Block, o.Block)
+	if err := s.writeHeader(o, buf, first, old.length, epoch); err != nil {
+		return nil, err
+	}
+	if err := o.FS.SyncDir(o.Dir); err != nil {
+		return nil, &Error{Op: "flush directory of", File: to, Err: err}
+	}
+	return s, nil
+}
+
+const zeroChunk = 256 << 10
+
+// noSpace tells a full disk or quota from a failure (I5).
+func noSpace(err error) bool {
+	return errors.Is(err, fsys.ErrNoSpace) || errors.Is(err, syscall.ENOSPC) ||
+		errors.Is(err, syscall.EDQUOT)
+}

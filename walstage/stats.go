@@ -1,0 +1,41 @@
+package walstage
+
+import (
+	"time"
+
+	"github.com/untorn/untorn/page"
+)
+
+// Stats counts what a log did since Start, and says how it stands.
+type Stats struct {
+	Records, RecordBytes uint64        // appended
+	Groups, GroupBytes   uint64        // written, with headers and padding
+	Busy                 time.Duration // sum of the groups' write times
+	Led                  uint64        // groups written by the caller that waited
+	Waits                uint64        // calls that slept until somebody else's write
+	Blocked              uint64        // appends that waited for a free group or a segment
+
+	Created, Recycled, Removed uint64 // segments
+
+	Segments int      // files in use, without those to be recycled
+	Spare    int      // files to be recycled
+	Depth    int      // groups that may be written at the same time
+	Oldest   page.LSN // where the log begins
+	Durable  page.LSN
+	End      page.LSN
+	Commit   Commit
+}
+
+// Stats returns a snapshot.
+func (l *Log) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.stats
+	s.Segments, s.Spare = l.segs.count(), len(l.supply.spare)
+	if l.supply.next != nil {
+		s.Segments++
+	}
+	s.Depth, s.Commit = l.depth.target, l.method
+	s.Durable, s.End = l.Durable(), l.End()
+	return s
+}
