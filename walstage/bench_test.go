@@ -194,7 +194,7 @@ func openZeroed(b *testing.B) *zeroedFile {
 	if err := f.Preallocate(0, z.size); err != nil {
 		b.Fatal(err)
 	}
-	zeros := aligned.Block(1<<20, 4096)
+	zeros := aligned.Alloc(1<<20, 4096)
 	for off := int64(0); off < z.size; off += 1 << 20 {
 		if err := r.Do(&ring.Op{Kind: ring.Write, File: f, Off: off, Buf: zeros}); err != nil {
 			b.Fatal(err)
@@ -228,7 +228,7 @@ type bare struct {
 }
 
 func openBare(b *testing.B) appender {
-	return &bare{zeroedFile: openZeroed(b), buf: aligned.Block(4096, 4096)}
+	return &bare{zeroedFile: openZeroed(b), buf: aligned.Alloc(4096, 4096)}
 }
 
 func (a *bare) commit(rec []byte) error {
@@ -254,7 +254,7 @@ type hand struct {
 func openHand(b *testing.B) appender {
 	h := &hand{zeroedFile: openZeroed(b)}
 	h.cond.L = &h.mu
-	h.buf[0], h.buf[1] = aligned.Block(1<<20, 4096), aligned.Block(1<<20, 4096)
+	h.buf[0], h.buf[1] = aligned.Alloc(1<<20, 4096), aligned.Alloc(1<<20, 4096)
 	h.fill = 16
 	return h
 }

@@ -136,7 +136,7 @@ func (d *Dir) Close() error {
 // readHeaders reads every segment's header, once, and checks that the segments that have one form
 // a single stream.
 func (d *Dir) readHeaders() error {
-	buf := aligned.Block(d.o.Block, d.o.Block)
+	buf := aligned.Alloc(d.o.Block, d.o.Block)
 	var last *segment
 	for _, s := range d.segs.list {
 		if s.formatted {

@@ -111,7 +111,7 @@ func (d *Dir) Start(ctx context.Context, epoch uint64, t *Tail) (*Log, error) {
 	groups := l.o.InFlight + 2
 	l.queue = make([]*group, 0, groups)
 	for range groups {
-		l.free = append(l.free, &group{buf: aligned.Block(int(maxGroup), l.o.Block)})
+		l.free = append(l.free, &group{buf: aligned.Alloc(int(maxGroup), l.o.Block)})
 	}
 	l.depth = depth{target: 1, max: l.o.InFlight}
 	l.awake = l.o.InFlight
@@ -306,7 +306,15 @@ func (l *Log) Close(ctx context.Context) error {
 	if w := (*WaitError)(nil); errors.As(err, &w) {
 		return err
 	}
-	l.once.Do(func() { l.closed = errors.Join(err, l.shutdown()) })
+	l.once.Do(func() {
+		closed := l.shutdown()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if err = l.failed; err == nil {
+			err = closed
+		}
+		l.closed = err
+	})
 	return l.closed
 }
 

@@ -21,7 +21,7 @@ func chooseCommit(ctx context.Context, o *Options, at place) (Commit, error) {
 	if at.off+measureRounds*b > at.seg.length {
 		return CommitDSync, nil
 	}
-	g := group{buf: aligned.Block(o.Block, o.Block), seg: at.seg, size: o.Block}
+	g := group{buf: aligned.Alloc(o.Block, o.Block), seg: at.seg, size: o.Block}
 	var took [2][]time.Duration
 	for i := range int64(measureRounds) {
 		g.off = at.off + i*b

@@ -85,7 +85,7 @@ func (d *Dir) zeroTail(ctx context.Context, t *Tail) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	zeros := aligned.Block(min(zeroPiece, int(s.length)), d.o.Block)
+	zeros := aligned.Alloc(min(zeroPiece, int(s.length)), d.o.Block)
 	if err := s.zero(&d.o, zeros, t.at.off, s.length); err != nil {
 		return err
 	}

@@ -287,7 +287,7 @@ func createSegment(ctx context.Context, o *Options, seq uint64, first page.LSN,
 	if err := f.Preallocate(0, o.SegmentBytes); err != nil {
 		return nil, fail("preallocate", err)
 	}
-	zeros := aligned.Block(zeroChunk, o.Block)
+	zeros := aligned.Alloc(zeroChunk, o.Block)
 	if err := s.zero(o, zeros, 0, s.size); err != nil {
 		return nil, err
 	}
@@ -312,7 +312,7 @@ func recycleSegment(o *Options, old *segment, seq uint64, first page.LSN,
 	if err := o.FS.Rename(from, to); err != nil {
 		return nil, &Error{Op: "rename", File: from, Err: err}
 	}
-	buf := aligned.Block(o.Block, o.Block)
+	buf := aligned.Alloc(o.Block, o.Block)
 	if err := s.writeHeader(o, buf, first, old.length, epoch); err != nil {
 		return nil, err
 	}

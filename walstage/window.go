@@ -78,7 +78,7 @@ func (w *window) slide(s *segment, off, want int64) {
 		keep = w.buf[off-w.off : w.n]
 	}
 	if int64(len(w.buf)) < want {
-		grown := aligned.Block(int(want), w.o.Block)
+		grown := aligned.Alloc(int(want), w.o.Block)
 		copy(grown, keep)
 		w.buf = grown
 	} else {

@@ -1,0 +1,5 @@
+//go:build !race
+
+package walstage
+
+const raceEnabled = false
