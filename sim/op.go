@@ -49,11 +49,8 @@ func (d *Disk) submit(op *ring.Op, regions [][]byte) *pending {
 	if p.err = d.check(p, regions); p.err != nil {
 		return p
 	}
-	p.id, p.off = d.nextOp, op.Off
+	p.id, p.off = d.nextOp, d.misdirect(p)
 	d.nextOp++
-	if op.Off+p.fault.Misdirect >= 0 {
-		p.off += p.fault.Misdirect
-	}
 	d.noticeRaces(p)
 	d.flight = append(d.flight, p)
 	switch op.Kind {
@@ -70,11 +67,22 @@ func (d *Disk) submit(op *ring.Op, regions [][]byte) *pending {
 	return p
 }
 
+// misdirect says where an op really goes: astray, but never past the end of its file.
+func (d *Disk) misdirect(p *pending) int64 {
+	off, end := p.op.Off, d.st.nodes[p.f.node].cur.size-int64(p.op.Len())
+	for _, to := range []int64{off + p.fault.Misdirect, off - p.fault.Misdirect} {
+		if to >= 0 && to <= end {
+			return to
+		}
+	}
+	return off
+}
+
 // check refuses what a kernel would refuse.
 func (d *Disk) check(p *pending, regions [][]byte) error {
 	op := p.op
 	f := d.files[op.File.Fd()]
-	if f == nil || f.d != d {
+	if other, ok := op.File.(*file); f == nil || ok && other != f { // also: of another disk
 		return syscall.EBADF
 	}
 	p.f = f

@@ -228,7 +228,8 @@ func TestRatesAreDeterministic(t *testing.T) {
 		}
 		return s
 	}
-	if run(1) != run(1) || run(1) == run(2) {
-		t.Error(run(1), run(2))
+	first, again, other := run(1), run(1), run(2)
+	if first != again || first == other {
+		t.Error(first, again, other)
 	}
 }
