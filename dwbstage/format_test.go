@@ -1,0 +1,126 @@
+package dwbstage
+
+import (
+	"errors"
+	"reflect"
+	"testing"
+
+	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/reclaim"
+)
+
+var shape = Geometry{Block: 4096, Batch: 1 << 20, Regions: 6}
+
+func sampleHeader() *Header {
+	h := &Header{
+		Engine: EngineID{1, 2}, Region: 2, Seq: reclaim.Seq{Epoch: 9, Num: 15}, F: 14,
+		W: reclaim.Seq{Epoch: 9, Num: 11},
+	}
+	for i := range 5 {
+		h.Slots = append(h.Slots, Slot{
+			Page: page.ID{File: 3, No: page.No(100 + i)}, LSN: page.LSN(1000 + i), CRC: uint32(i) * 77,
+			Len: 16384, Flags: uint16(i % 2),
+		})
+	}
+	return h
+}
+
+func TestHeaderRoundTrip(t *testing.T) {
+	h := sampleHeader()
+	b := make([]byte, shape.Block)
+	h.Encode(b)
+	got, err := Decode(b, shape, h.Engine, h.Region)
+	if err != nil || !reflect.DeepEqual(got, h) {
+		t.Fatalf("%v\n got %+v\nwant %+v", err, got, h)
+	}
+	if off := h.SlotOffset(shape, 3); off != 4096+3*16384 {
+		t.Errorf("slot 3 at %d", off)
+	}
+}
+
+// TestEveryBitOfAHeader: no flipped bit is accepted, padding included (I6).
+func TestEveryBitOfAHeader(t *testing.T) {
+	h := sampleHeader()
+	b := make([]byte, shape.Block)
+	h.Encode(b)
+	for i := range len(b) * 8 {
+		b[i/8] ^= 1 << (i % 8)
+		if _, err := Decode(b, shape, h.Engine, h.Region); !errors.Is(err, ErrHeader) {
+			t.Fatalf("bit %d flipped: %v", i, err)
+		}
+		b[i/8] ^= 1 << (i % 8)
+	}
+}
+
+// TestHeadersThatLie: whole headers that do not belong where they stand, or say what cannot be.
+func TestHeadersThatLie(t *testing.T) {
+	for name, change := range map[string]func(*Header){
+		"another engine":         func(h *Header) { h.Engine[0]++ },
+		"another region":         func(h *Header) { h.Region = 3 },
+		"sequence of another":    func(h *Header) { h.Seq.Num++ },
+		"no sequence":            func(h *Header) { h.Seq.Num = 0 },
+		"F at itself":            func(h *Header) { h.F = h.Seq.Num },
+		"watermark at itself":    func(h *Header) { h.W = h.Seq },
+		"page of 5000 bytes":     func(h *Header) { h.Slots[0].Len = 5000 },
+		"more than a batch":      func(h *Header) { h.Slots = make([]Slot, 100); fill(h.Slots, 65536) },
+		"no slots":               func(h *Header) { h.Slots = nil },
+		"more slots than fit in": func(h *Header) { h.Slots = make([]Slot, 124); fill(h.Slots, 1<<16) },
+	} {
+		h := sampleHeader()
+		id, region := h.Engine, h.Region
+		change(h)
+		b := make([]byte, shape.Block)
+		h.Encode(b)
+		if _, err := Decode(b, shape, id, region); !errors.Is(err, ErrHeader) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func fill(s []Slot, n uint32) {
+	for i := range s {
+		s[i].Len = n
+	}
+}
+
+func TestFileHeader(t *testing.T) {
+	b := make([]byte, 4096)
+	id := EngineID{4}
+	EncodeFileHeader(b, shape, id)
+	if g, err := DecodeFileHeader(b, id); err != nil || g != shape {
+		t.Errorf("%+v, %v", g, err)
+	}
+	if _, err := DecodeFileHeader(b, EngineID{5}); !errors.Is(err, ErrForeign) {
+		t.Errorf("foreign: %v", err)
+	}
+	b[2000] ^= 1
+	if _, err := DecodeFileHeader(b, id); !errors.Is(err, ErrHeader) {
+		t.Errorf("damaged: %v", err)
+	}
+}
+
+func FuzzHeader(f *testing.F) {
+	b := make([]byte, shape.Block)
+	sampleHeader().Encode(b)
+	f.Add(b, 2)
+	f.Fuzz(func(t *testing.T, b []byte, region int) {
+		h, err := Decode(b, shape, EngineID{1, 2}, region)
+		if err != nil {
+			return
+		}
+		if len(h.Slots) > shape.MaxSlots() || h.SlotOffset(shape, len(h.Slots)) > shape.Block+shape.Batch {
+			t.Fatalf("slots reach beyond the region: %+v", h)
+		}
+	})
+}
+
+func FuzzFileHeader(f *testing.F) {
+	b := make([]byte, 4096)
+	EncodeFileHeader(b, shape, EngineID{1})
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if g, err := DecodeFileHeader(b, EngineID{1}); err == nil && g.Validate() != nil {
+			t.Fatalf("%+v", g)
+		}
+	})
+}

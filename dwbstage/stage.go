@@ -1,0 +1,601 @@
+package dwbstage
+
+import (
+	"context"
+	"fmt"
+	"time"
+	"unsafe"
+
+	"github.com/untorn/untorn/aligned"
+	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/reclaim"
+	"github.com/untorn/untorn/ring"
+	"github.com/untorn/untorn/stages"
+)
+
+// Log is what the stage needs of the write-ahead log (I3).
+type Log interface {
+	// Durable is the LSN the log is durable through.
+	Durable() page.LSN
+	// NotifyDurable makes the log durable through lsn as soon as it can and then sends on ch once,
+	// without blocking. It also sends when the engine is poisoned.
+	NotifyDurable(lsn page.LSN, ch chan<- struct{})
+	// SetWatermark tells the log the retired-through sequence, for its group headers (I7).
+	SetWatermark(reclaim.Seq)
+}
+
+// Frames takes memory back.
+type Frames interface{ Put([]aligned.Frame) }
+
+// Config is what a Stage is made of.
+type Config struct {
+	Ring     ring.Ring
+	File     ring.File
+	Geometry Geometry
+	Engine   EngineID
+	Epoch    uint64
+	InFlight int // P: batches assigned and not retired
+	Unsynced int // D: of these, not flushed
+	Direct   int // batches of pages without doublewrite that may be in flight
+	Inbox    int // messages
+	DSync    bool
+	Log      Log
+	Frames   Frames
+	Poison   *stages.Poison
+	Mutants  stages.Mutant
+}
+
+// Stage is the actor. Everything below the first group of fields belongs to its goroutine.
+type Stage struct {
+	cfg     Config
+	inbox   chan stages.Msg
+	credits chan stages.Credit
+	out     chan<- stages.Msg // datastage's inbox
+	persist chan<- uint64     // asks reclaim to let super carry the watermark; has room for one
+	stop    chan struct{}
+	meter   *stages.Meter
+
+	regions  reclaim.Regions
+	index    *stages.Index[stages.Entry]
+	filling  [2]*stages.Batch   // open batch: [0] doublewrite, [1] direct
+	sealed   [2]*stages.Batch   // closed, waiting for the log or a region
+	free     [2][]*stages.Batch // recycled
+	inFlight []*stages.Batch    // doublewritten, in sequence order, not handed on
+	all      []*stages.Batch    // by slot
+
+	write    *stages.Write // taken from the inbox, not wholly in a batch yet
+	writePos int
+
+	comps      chan *ring.Op
+	flush      ring.Op
+	flushing   bool
+	flushBegun time.Time
+	logReady   chan struct{}
+	logAsked   page.LSN
+	persisting bool
+	pressed    bool
+	dead       bool // poisoned: only reads go on
+	scratch    []aligned.Frame
+}
+
+const (
+	tagWrite = iota + 1
+	tagFlush
+)
+
+// New returns a stage that Run drives. Batch memory is allocated here and fixed.
+func New(cfg Config) (*Stage, error) {
+	if err := cfg.Geometry.Validate(); err != nil {
+		return nil, err
+	}
+	regions, err := reclaim.NewRegions(cfg.Geometry.Regions, cfg.InFlight, cfg.Unsynced)
+	if err != nil {
+		return nil, err
+	}
+	// One batch may fill and one be sealed beside those in flight, on each way.
+	nd, nf := cfg.InFlight+2, cfg.Direct+2
+	s := &Stage{
+		cfg:      cfg,
+		inbox:    make(chan stages.Msg, cfg.Inbox),
+		credits:  make(chan stages.Credit, nd+nf+2),
+		stop:     make(chan struct{}),
+		regions:  regions,
+		comps:    make(chan *ring.Op, 2*nd+1),
+		logReady: make(chan struct{}, 1),
+		inFlight: make([]*stages.Batch, 0, nd),
+		scratch:  make([]aligned.Frame, 0, 1),
+	}
+	s.meter = stages.NewMeter("doublewrite", func() (int, int) { return len(s.inbox), cap(s.inbox) })
+	slots := cfg.Geometry.MaxSlots()
+	s.index = stages.NewIndex[stages.Entry]((nd + nf) * slots)
+	block := cfg.Geometry.Block
+	for i := range nd + nf {
+		b := &stages.Batch{
+			Slot: i, Region: -1,
+			Entries: make([]stages.Entry, 0, slots),
+			Vec:     make([][]byte, 0, slots+2),
+		}
+		way := 1
+		if i < nd {
+			way = 0
+			mem := aligned.Alloc(2*block, block)
+			b.Front, b.Back = mem[:block:block], mem[block:]
+		}
+		s.all = append(s.all, b)
+		s.free[way] = append(s.free[way], b)
+	}
+	s.flush = ring.Op{Kind: ring.DataSync, File: cfg.File, Done: s.comps, Tag: tagFlush}
+	return s, nil
+}
+
+// Inbox is where callers send Writes, Reads and Barriers.
+func (s *Stage) Inbox() chan<- stages.Msg { return s.inbox }
+
+// Credits is where reclaim sends what it recycled. It has room for all that can be outstanding.
+func (s *Stage) Credits() chan<- stages.Credit { return s.credits }
+
+// Batches is the number of batches there are: the room reclaim's inbox needs.
+func (s *Stage) Batches() int { return len(s.all) }
+
+// Pages is the most pages that can be in flight at once.
+func (s *Stage) Pages() int { return len(s.all) * s.cfg.Geometry.MaxSlots() }
+
+// Stats is a snapshot of the stage's meter.
+func (s *Stage) Stats() stages.StageStats { return s.meter.Snapshot() }
+
+// Stop ends Run once every batch has come back from reclaim, or at once after poison.
+func (s *Stage) Stop() { close(s.stop) }
+
+// Connect says where batches go and who lets super carry a watermark, before Run.
+func (s *Stage) Connect(out chan<- stages.Msg, persist chan<- uint64) {
+	s.out, s.persist = out, persist
+}
+
+// Last is the newest sequence assigned; to be called after Run returned.
+func (s *Stage) Last() reclaim.Seq {
+	return reclaim.Seq{Epoch: s.cfg.Epoch, Num: s.regions.Last()}
+}
+
+// Watermark is the retired-through sequence; to be called after Run returned.
+func (s *Stage) Watermark() reclaim.Seq {
+	return reclaim.Seq{Epoch: s.cfg.Epoch, Num: s.regions.W()}
+}
+
+// Run is the stage's loop.
+func (s *Stage) Run(ctx context.Context) {
+	poison := s.cfg.Poison.C()
+	stop, stopping := s.stop, false
+	for !stopping || !s.dead && len(s.free[0])+len(s.free[1]) < len(s.all) {
+		inbox := s.inbox
+		if s.write != nil { // no room for the rest of a Write: this is the backpressure
+			inbox = nil
+		}
+		select {
+		case m := <-inbox:
+			t := time.Now()
+			s.message(m)
+			// Take what else is there: it belongs into the same batch.
+			for n := len(s.inbox); n > 0 && s.write == nil; n-- {
+				s.message(<-s.inbox)
+			}
+			s.pump()
+			s.meter.Busy(time.Since(t))
+		case op := <-s.comps:
+			t := time.Now()
+			s.completed(op)
+			for n := len(s.comps); n > 0; n-- {
+				s.completed(<-s.comps)
+			}
+			s.pump()
+			s.meter.Busy(time.Since(t))
+		case c := <-s.credits:
+			s.credit(c)
+			s.pump()
+		case <-s.logReady:
+			s.logAsked = 0
+			s.pump()
+		case <-poison:
+			poison, s.dead = nil, true
+			s.drop()
+		case <-stop:
+			stop, stopping = nil, true
+		}
+	}
+}
+
+func (s *Stage) message(m stages.Msg) {
+	switch {
+	case m.Write != nil:
+		if s.dead {
+			s.refuse(m.Write)
+			return
+		}
+		s.write, s.writePos = m.Write, 0
+		s.take()
+	case m.Read != nil:
+		s.read(m.Read)
+	case m.Barrier != nil:
+		s.barrier(m.Barrier)
+	}
+}
+
+// refuse answers a Write after poison. Its frames are not reused: the engine is going down.
+func (s *Stage) refuse(w *stages.Write) {
+	for i := range w.Pages {
+		if c := w.Pages[i].W.Call; c != nil {
+			c.Fail(s.cfg.Poison.Err())
+			c.Complete(1)
+		}
+	}
+	w.Taken <- struct{}{}
+}
+
+func (s *Stage) drop() {
+	if s.write != nil {
+		w := s.write
+		s.write = nil
+		w.Taken <- struct{}{} // its waiters learn of the poison themselves
+	}
+}
+
+// take moves pages of the current Write into the open batch, as far as there is room.
+func (s *Stage) take() {
+	w := s.write
+	way := 1
+	if w.File.Doublewrite {
+		way = 0
+	}
+	for s.writePos < len(w.Pages) {
+		p := &w.Pages[s.writePos]
+		id := page.ID{File: w.File.ID, No: p.No}
+		if e := s.index.Get(id); e != nil && e.Batch == s.filling[way] && e.Batch != nil {
+			// S0: a newer write replaces the queued one, and its acknowledgement serves both.
+			s.scratch = append(s.scratch[:0], e.Frame)
+			e.Batch.Set(e, p)
+			s.cfg.Frames.Put(s.scratch)
+			s.writePos++
+			continue
+		}
+		b := s.open(way, w.File.PageSize)
+		if b == nil {
+			return
+		}
+		s.index.Put(id, b.Add(w.File, p))
+		s.writePos++
+	}
+	s.write = nil
+	w.Taken <- struct{}{}
+}
+
+// open returns the batch that has room for one more page, or nil.
+func (s *Stage) open(way, bytes int) *stages.Batch {
+	b := s.filling[way]
+	if b != nil && len(b.Entries) < cap(b.Entries) && b.Bytes+bytes <= s.cfg.Geometry.Batch {
+		return b
+	}
+	if b != nil {
+		if s.sealed[way] != nil {
+			return nil
+		}
+		s.sealed[way], s.filling[way] = b, nil
+	}
+	n := len(s.free[way])
+	if n == 0 {
+		return nil
+	}
+	b = s.free[way][n-1]
+	s.free[way] = s.free[way][:n-1]
+	s.filling[way] = b
+	return b
+}
+
+// pump moves everything that can move.
+func (s *Stage) pump() {
+	if s.dead = s.dead || s.cfg.Poison.Err() != nil; s.dead {
+		return
+	}
+	for {
+		s.syncRegions()
+		s.handOn()
+		moved := s.submitDoublewrite()
+		moved = s.submitDirect() || moved
+		if s.write != nil {
+			pos, w := s.writePos, s.write
+			s.take()
+			moved = moved || s.write != w || s.writePos != pos
+		}
+		if !moved {
+			break
+		}
+	}
+	s.press()
+}
+
+// logHolds reports whether the log is durable through the batch's pages; if not, it asks (I3: a
+// waiting page forces the log flush, whatever the commit policy).
+func (s *Stage) logHolds(b *stages.Batch) bool {
+	if s.cfg.Mutants.Has(stages.WALRuleOff) {
+		return true
+	}
+	if b.MaxLSN <= s.cfg.Log.Durable() {
+		return true
+	}
+	if s.logAsked < b.MaxLSN {
+		s.logAsked = b.MaxLSN
+		s.cfg.Log.NotifyDurable(b.MaxLSN, s.logReady)
+	}
+	return false
+}
+
+// next returns the batch of a way that should go out now: the sealed one, or the open one.
+// Batches clock themselves: what queued while the last one was on its way is the next.
+func (s *Stage) next(way int) *stages.Batch {
+	if s.sealed[way] == nil && s.filling[way] != nil {
+		s.sealed[way], s.filling[way] = s.filling[way], nil
+	}
+	b := s.sealed[way]
+	if b == nil || !s.logHolds(b) {
+		return nil
+	}
+	s.sealed[way] = nil
+	return b
+}
+
+func (s *Stage) submitDirect() bool {
+	b := s.next(1)
+	if b == nil {
+		return false
+	}
+	b.Since = time.Now()
+	s.toData(b)
+	return true
+}
+
+func (s *Stage) submitDoublewrite() bool {
+	if s.sealed[0] == nil && s.filling[0] == nil {
+		return false
+	}
+	if s.regions.Next() != reclaim.Ready {
+		if s.regions.NeedSuper() && !s.persisting {
+			s.persisting = true
+			s.persist <- s.regions.W()
+		}
+		return false
+	}
+	b := s.next(0)
+	if b == nil {
+		return false
+	}
+	// F and W go into the header at submission, not when the batch began to fill (I2).
+	a := s.regions.Assign()
+	b.Num, b.Region = a.Num, a.Region
+	s.encode(b, a)
+	b.Since = time.Now()
+	s.inFlight = append(s.inFlight, b)
+	s.submitRegion(b)
+	return true
+}
+
+func (s *Stage) encode(b *stages.Batch, a reclaim.Assignment) {
+	seq := reclaim.Seq{Epoch: s.cfg.Epoch, Num: a.Num}
+	w := reclaim.Seq{Epoch: s.cfg.Epoch, Num: a.W}
+	clear(b.Front)
+	putFixed(b.Front, s.cfg.Engine, a.Region, len(b.Entries), seq, a.F, w)
+	for i := range b.Entries {
+		e := &b.Entries[i]
+		slot := Slot{Page: e.Page, LSN: e.LSN, CRC: e.CRC, Len: uint32(len(e.Frame.Buf))}
+		if e.File.ForeignLSN {
+			slot.Flags |= FlagForeignLSN
+		}
+		putSlot(b.Front, i, &slot)
+	}
+	sealHeader(b.Front)
+	copy(b.Back, b.Front)
+}
+
+// submitRegion writes header, pages and header again. A full batch is one request; otherwise the
+// second header, whose place is fixed so that it can be found without the first, is one of its own.
+func (s *Stage) submitRegion(b *stages.Batch) {
+	g := s.cfg.Geometry
+	off := g.RegionOffset(b.Region)
+	b.Vec = append(b.Vec[:0], b.Front)
+	for i := range b.Entries {
+		b.Vec = appendMerged(b.Vec, b.Entries[i].Frame.Buf)
+	}
+	var flags ring.Flags
+	if s.cfg.DSync {
+		flags = ring.DSync
+	}
+	full := b.Bytes == g.Batch
+	if full {
+		b.Vec = append(b.Vec, b.Back)
+	}
+	b.Ops[0] = ring.Op{
+		Kind: ring.Write, Flags: flags, File: s.cfg.File, Off: off, Vec: b.Vec,
+		Done: s.comps, Tag: tagWrite, Ctx: b,
+	}
+	b.Writing = 1
+	if !full {
+		b.Writing = 2
+		b.Ops[1] = ring.Op{
+			Kind: ring.Write, Flags: flags, File: s.cfg.File, Off: off + g.RegionBytes() - int64(g.Block),
+			Buf: b.Back, Done: s.comps, Tag: tagWrite, Ctx: b,
+		}
+		s.cfg.Ring.Submit(&b.Ops[0], &b.Ops[1])
+		return
+	}
+	s.cfg.Ring.Submit(&b.Ops[0])
+}
+
+func (s *Stage) completed(op *ring.Op) {
+	if op.Err != nil {
+		s.cfg.Poison.Set(fmt.Errorf("doublewrite: %w", op.Err)) // I5
+		s.dead = true
+		return
+	}
+	if op.Tag == tagFlush {
+		s.flushing = false
+		s.meter.Flush(time.Since(s.flushBegun))
+		s.regions.FlushDone()
+		return
+	}
+	b := op.Ctx.(*stages.Batch)
+	if b.Writing--; b.Writing > 0 {
+		return
+	}
+	if s.cfg.DSync {
+		s.regions.Synced(b.Num) // both requests carried DSYNC: its own bytes, all of them
+		return
+	}
+	s.regions.Reaped(b.Num)
+}
+
+// syncRegions submits one flush for whatever has been reaped (I1: it covers nothing else).
+func (s *Stage) syncRegions() {
+	if s.flushing || s.cfg.DSync || s.regions.FlushStart() == 0 {
+		return
+	}
+	if s.cfg.Mutants.Has(stages.SkipDWBFlush) {
+		s.regions.FlushDone()
+		return
+	}
+	s.flushing, s.flushBegun = true, time.Now()
+	s.cfg.Ring.Submit(&s.flush)
+}
+
+// handOn acknowledges S2 and passes flushed batches on in sequence order.
+func (s *Stage) handOn() {
+	n := 0
+	for _, b := range s.inFlight {
+		if !s.regions.Flushed(b.Num) {
+			break
+		}
+		n++
+		for i := range b.Entries {
+			b.Entries[i].Ack(stages.Protected)
+		}
+		s.meter.Service(time.Since(b.Since), len(b.Entries))
+		s.toData(b)
+	}
+	if n > 0 {
+		s.inFlight = s.inFlight[:copy(s.inFlight, s.inFlight[n:])]
+	}
+}
+
+// toData hands a batch to datastage: from here on its entries are not ours to look at.
+func (s *Stage) toData(b *stages.Batch) {
+	for i := range b.Entries {
+		if e := &b.Entries[i]; s.index.Get(e.Page) == e {
+			s.index.Delete(e.Page)
+		}
+	}
+	s.out <- stages.Msg{Batch: b}
+}
+
+func (s *Stage) credit(c stages.Credit) {
+	if c.Batch == nil {
+		s.persisting = false
+		s.regions.SuperDurable(c.Durable)
+		return
+	}
+	b := c.Batch
+	way := 1
+	if b.Region >= 0 {
+		way = 0
+		was := s.regions.W()
+		s.regions.Retire(b.Num)
+		if s.regions.W() != was {
+			s.cfg.Log.SetWatermark(s.Watermark())
+		}
+		s.pressed = false
+	}
+	b.Reset()
+	s.free[way] = append(s.free[way], b)
+}
+
+// press asks datastage to flush when regions run out, so that writes nobody waits for do not
+// hold them.
+func (s *Stage) press() {
+	if s.pressed || s.regions.InFlight() < (s.cfg.InFlight+1)/2 {
+		return
+	}
+	s.pressed = true
+	s.out <- stages.Msg{Press: true}
+}
+
+// read serves what this stage holds and passes the rest on (I9: the newest accepted image).
+func (s *Stage) read(r *stages.Read) {
+	left := 0
+	for i := range r.Pages {
+		p := &r.Pages[i]
+		image := s.image(r.File, p.No)
+		if image == nil {
+			left++
+			continue
+		}
+		p.Fresh = true
+		if s.dead { // accepted, never acknowledged, and nobody knows what became of it
+			p.Err = s.cfg.Poison.Err()
+			continue
+		}
+		copy(p.Buf, image)
+	}
+	if left > 0 {
+		// The pages found are completed by datastage with the rest: the Read is its from here on.
+		s.out <- stages.Msg{Read: r}
+		return
+	}
+	r.Call.Complete(len(r.Pages))
+}
+
+// image is the newest accepted image of a page among what this stage holds.
+func (s *Stage) image(f *stages.File, no page.No) []byte {
+	// What is left of a Write that is only partly in a batch is newer than anything in one.
+	if w := s.write; w != nil && w.File == f {
+		for i := len(w.Pages) - 1; i >= s.writePos; i-- {
+			if w.Pages[i].No == no {
+				return w.Pages[i].Frame.Buf
+			}
+		}
+	}
+	if e := s.index.Get(page.ID{File: f.ID, No: no}); e != nil {
+		return e.Frame.Buf
+	}
+	return nil
+}
+
+// barrier adds a waiter to every write this stage holds and passes the barrier on.
+func (s *Stage) barrier(b *stages.Barrier) {
+	add := func(batch *stages.Batch) {
+		if batch == nil {
+			return
+		}
+		for i := range batch.Entries {
+			if e := &batch.Entries[i]; b.File == nil || e.File == b.File {
+				b.Call.Add(1)
+				e.Wait(&stages.Waiter{Call: b.Call})
+			}
+		}
+	}
+	for _, batch := range s.inFlight {
+		add(batch)
+	}
+	for way := range s.filling {
+		add(s.sealed[way])
+		add(s.filling[way])
+	}
+	s.out <- stages.Msg{Barrier: b}
+}
+
+// appendMerged appends buf to vec, or extends the last piece (never the header) where memory is
+// adjacent: fewer pieces are cheaper for the kernel to pin.
+func appendMerged(vec [][]byte, buf []byte) [][]byte {
+	if n := len(vec); n > 1 {
+		last := vec[n-1]
+		if unsafe.Add(unsafe.Pointer(&last[0]), len(last)) == unsafe.Pointer(&buf[0]) {
+			vec[n-1] = unsafe.Slice(&last[0], len(last)+len(buf))
+			return vec
+		}
+	}
+	return append(vec, buf)
+}

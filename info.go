@@ -1,0 +1,130 @@
+package untorn
+
+import (
+	"encoding/hex"
+	"time"
+
+	"github.com/untorn/untorn/aligned"
+	"github.com/untorn/untorn/ring"
+	"github.com/untorn/untorn/stages"
+	"github.com/untorn/untorn/walstage"
+)
+
+// Info says what an open engine works with, and why.
+type Info struct {
+	Dir, WALDir, DWBDir string
+	EngineID            string
+	Epoch               uint64
+	ReadOnly            bool
+	Block               int // protocol block in bytes
+	Backend             string
+	BackendReason       string
+	// DirectIO is whether the doublewrite file bypasses the page cache; DirectReason why it does not.
+	DirectIO     bool
+	DirectReason string
+	// Registered is the number of bytes of page memory registered with the kernel, or why not.
+	Registered       int64
+	RegisteredReason string
+	LogCommit        string
+	DWBSync          string
+	BatchBytes       int
+	Regions          int
+	MemoryBytes      int64
+	FileSystem       []string // type and options of each place
+	WriteCache       string
+	Files            []FileInfo
+}
+
+// FileInfo says what holds for one data file.
+type FileInfo struct {
+	ID         uint32
+	Name       string
+	Mode       string
+	PageSize   int
+	Pages      uint64
+	Path       string
+	DirectIO   bool
+	ForeignLSN bool
+	// SmallPages: pages share a protocol block; a torn block may take a neighbour with it.
+	SmallPages bool
+}
+
+// Info describes the engine as it is now.
+func (e *Engine) Info() Info {
+	st := e.current()
+	in := Info{
+		Dir: e.o.Dir, WALDir: e.o.WALDir, DWBDir: e.o.DWBDir, EngineID: hex.EncodeToString(st.Engine[:]),
+		Epoch: st.Epoch, ReadOnly: e.o.ReadOnly, Block: st.Block, BatchBytes: st.DWBBatch,
+		Regions: st.DWBRegions, MemoryBytes: e.o.Memory, DWBSync: "flush",
+	}
+	if e.o.DWBSync == DWBDSync {
+		in.DWBSync = "dsync"
+	}
+	ri := e.page.Info()
+	in.Backend, in.BackendReason, in.Registered = ri.Backend, ri.Reason, ri.Registered
+	if e.regErr != nil {
+		in.RegisteredReason = e.regErr.Error()
+	}
+	direct, why := e.places.dwb.Direct()
+	in.DirectIO = direct
+	if why != nil {
+		in.DirectReason = why.Error()
+	} else if !direct {
+		in.DirectReason = "buffered I/O was asked for"
+	}
+	if e.log != nil {
+		in.LogCommit = e.log.Commit().String()
+	}
+	for _, m := range e.mounts {
+		in.FileSystem = append(in.FileSystem, m.Type)
+		in.WriteCache = m.WriteCache
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, f := range e.files {
+		d := false
+		if f.io != nil {
+			d, _ = f.io.Direct()
+		}
+		in.Files = append(in.Files, FileInfo{
+			ID: uint32(f.info.ID), Name: f.info.Name, Mode: f.info.Mode, PageSize: f.info.PageSize,
+			Pages: f.pages.Load(), Path: f.info.Path, DirectIO: d, ForeignLSN: f.info.ForeignLSN, SmallPages: f.info.SmallPages,
+		})
+	}
+	return in
+}
+
+// announce is the one line at open.
+func (e *Engine) announce() {
+	in := e.Info()
+	e.o.Logger.Info("opened", "dir", in.Dir, "epoch", in.Epoch, "clean", e.report.Clean,
+		"backend", in.Backend, "reason", in.BackendReason, "direct", in.DirectIO, "direct_reason", in.DirectReason,
+		"fs", in.FileSystem, "write_cache", in.WriteCache, "log_commit", in.LogCommit,
+		"pages_recovered", e.report.Installed, "took", e.report.Took.Round(time.Microsecond))
+}
+
+// Stats is a snapshot of what the engine has been doing.
+type Stats struct {
+	Stages []stages.StageStats
+	Log    walstage.Stats
+	Ring   ring.Stats // of pages: doublewrite and destinations
+	Memory aligned.Stats
+}
+
+// Stats returns a snapshot.
+func (e *Engine) Stats() Stats {
+	var s Stats
+	if e.dwb != nil {
+		s.Stages = append(s.Stages, e.dwb.Stats(), e.data.Stats(), e.reclaim.Stats())
+	}
+	if e.log != nil {
+		s.Log = e.log.Stats()
+	}
+	if r, ok := e.page.(ring.StatsRing); ok {
+		s.Ring = r.Stats()
+	}
+	if e.frames != nil {
+		s.Memory = e.frames.Stats()
+	}
+	return s
+}

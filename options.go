@@ -1,0 +1,238 @@
+package untorn
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/untorn/untorn/dwbstage"
+	"github.com/untorn/untorn/fsys"
+	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/reclaim"
+	"github.com/untorn/untorn/ring"
+	"github.com/untorn/untorn/stages"
+	"github.com/untorn/untorn/walstage"
+)
+
+// Options of an engine. Only Dir is required.
+type Options struct {
+	// Dir is the engine's directory. It is created, with mode 0700, when it is not there or empty.
+	Dir string
+	// WALDir and DWBDir put the log and the doublewrite file elsewhere, each in a directory of its
+	// own on another device. Empty = in Dir. They must be given again at every open.
+	WALDir, DWBDir string
+	// MustExist refuses to create.
+	MustExist bool
+	// ReadOnly takes shared locks and changes nothing. The directory must have been closed in order.
+	ReadOnly bool
+
+	// Backend of submitted I/O. "" = auto: io_uring where it works, else threads. "buffered" also
+	// keeps files out of O_DIRECT.
+	Backend ring.Backend
+	// Memory is what pages in flight may occupy, in bytes. 0 = 64 MiB. It is allocated at open.
+	Memory int64
+	// Depth is the most destination writes and reads in flight. 0 = 64.
+	Depth int
+
+	// BatchBytes is the size of a doublewrite batch: at creation. 0 = 1 MiB.
+	BatchBytes int
+	// Batches is P, the doublewrite batches in flight; Unflushed is D, those of them not flushed.
+	// 0 = 4 and 2. The file is created with Batches + Unflushed regions.
+	Batches, Unflushed int
+	// DWBSync makes doublewrite batches durable by DSYNC writes instead of a flush.
+	DWBSync DWBSync
+
+	// SegmentBytes of the log: at creation. 0 = 64 MiB.
+	SegmentBytes int64
+	// MaxLogBytes bounds the log; appends beyond get ErrLogFull. 0 = the disk is the bound.
+	MaxLogBytes int64
+	// Commit is how log groups are made durable. 0 = measured at open.
+	Commit walstage.Commit
+	// LogGroups is the most log groups in flight. 0 = 4; the log starts with one and adapts.
+	LogGroups int
+
+	// Unsafe allows what can lose data by design: files in mode "none".
+	Unsafe bool
+	// AllowFlushesOff opens on a stack that is known to drop flushes.
+	AllowFlushesOff bool
+	// AcceptLoss lets recovery give up pages of which no image may be trusted: they are listed in the
+	// report and marked unreadable until written again.
+	AcceptLoss bool
+	// MaxRecoveries is how many recoveries may be begun without one finishing. 0 = 8.
+	MaxRecoveries int
+	// LockWait bounds the wait for locks, which a dead process's I/O may hold a moment longer (I11).
+	// 0 = 5 s; negative = do not wait.
+	LockWait time.Duration
+
+	// Logger gets a line at open and at everything an operator wants to know. nil = none.
+	Logger *slog.Logger
+
+	// FS and NewRing replace the operating system: the simulator does. nil = the real ones.
+	FS      fsys.FS
+	NewRing func(name string, c ring.Config) (ring.Ring, error)
+	// Mutants breaks rules on purpose, to show that the proofs notice. Never set it otherwise.
+	Mutants stages.Mutant
+}
+
+// DWBSync says how doublewrite batches are made durable.
+type DWBSync uint8
+
+// The values of DWBSync.
+const (
+	DWBAuto  DWBSync = iota // DWBFlush
+	DWBFlush                // one flush for what has been written
+	DWBDSync                // DSYNC on the writes of a batch
+)
+
+const (
+	defaultMemory        = 64 << 20
+	defaultDepth         = 64
+	defaultBatch         = 1 << 20
+	defaultMaxRecoveries = 8
+	defaultLockWait      = 5 * time.Second
+	maxOpenFiles         = 256
+)
+
+func (o Options) withDefaults() Options {
+	if o.Memory == 0 {
+		o.Memory = defaultMemory
+	}
+	if o.Depth == 0 {
+		o.Depth = defaultDepth
+	}
+	if o.BatchBytes == 0 {
+		o.BatchBytes = defaultBatch
+	}
+	if o.Batches == 0 {
+		o.Batches = 4
+	}
+	if o.Unflushed == 0 {
+		o.Unflushed = min(2, o.Batches)
+	}
+	if o.MaxRecoveries == 0 {
+		o.MaxRecoveries = defaultMaxRecoveries
+	}
+	if o.LockWait == 0 {
+		o.LockWait = defaultLockWait
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.FS == nil {
+		o.FS = fsys.OS()
+	}
+	if o.NewRing == nil {
+		o.NewRing = func(_ string, c ring.Config) (ring.Ring, error) { return ring.New(c) }
+	}
+	if o.Dir != "" {
+		o.Dir = filepath.Clean(o.Dir)
+	}
+	if o.WALDir == "" {
+		o.WALDir = o.Dir
+	}
+	if o.DWBDir == "" {
+		o.DWBDir = o.Dir
+	}
+	return o
+}
+
+// Validate returns every complaint about the options, joined; each matches ErrOptions.
+func (o Options) Validate() error {
+	o = o.withDefaults()
+	var errs []error
+	bad := func(format string, a ...any) {
+		errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrOptions}, a...)...))
+	}
+	if o.Dir == "" {
+		bad("Dir is required")
+	}
+	if o.Depth < 1 || o.Depth > 4096 {
+		bad("Depth %d is not from 1 to 4096", o.Depth)
+	}
+	if _, err := reclaim.NewRegions(o.Batches+o.Unflushed, o.Batches, o.Unflushed); err != nil {
+		bad("%v", err)
+	}
+	g := dwbstage.Geometry{Block: 4096, Batch: o.BatchBytes, Regions: 1}
+	if err := g.Validate(); err != nil {
+		bad("%v", err)
+	}
+	// Every batch that can be in flight, and as much again for callers that wait.
+	if need := int64(o.Batches+4) * int64(o.BatchBytes); o.Memory < need {
+		bad("Memory of %d bytes is less than %d, what %d batches of %d in flight take", o.Memory, need, o.Batches, o.BatchBytes)
+	}
+	if o.DWBSync > DWBDSync {
+		bad("unknown DWBSync %d", o.DWBSync)
+	}
+	if o.ReadOnly && o.AcceptLoss {
+		bad("AcceptLoss needs to write")
+	}
+	return errors.Join(errs...)
+}
+
+// Mode is how a file's pages are protected.
+type Mode string
+
+// The modes.
+const (
+	// ModeDoublewrite: every page goes through the doublewrite buffer first. The default.
+	ModeDoublewrite Mode = "doublewrite"
+	// ModeDetect: checksums only. A torn page is found when it is read, not repaired.
+	ModeDetect Mode = "detect"
+	// ModeNone: nothing, and reads do not check. Needs Options.Unsafe.
+	ModeNone Mode = "none"
+)
+
+// FileOptions of OpenFile. The zero value opens what is there in the mode it has.
+type FileOptions struct {
+	// Create makes the file; it must not exist.
+	Create bool
+	// PageSize in bytes, a power of two from 4 KiB to 64 KiB; at creation. 0 = 16 KiB, or what is there.
+	PageSize int
+	// Pages is the number of pages at creation.
+	Pages uint64
+	// Mode of protection. "" = what the file had, or doublewrite.
+	Mode Mode
+	// Path puts the file elsewhere than in Dir, or names a block device; at creation. Absolute.
+	Path string
+	// Device allows Path to be a block device, which must be blank.
+	Device bool
+	// ForeignLSN says that page LSNs are not of this engine's log (I3, I10): at creation.
+	ForeignLSN bool
+	// SmallPages allows pages smaller than the protocol block: a torn block then takes neighbours
+	// with it that were acknowledged long ago. At creation.
+	SmallPages bool
+}
+
+// DefaultPageSize is what FileOptions.PageSize 0 means at creation.
+const DefaultPageSize = 16 << 10
+
+func (o FileOptions) validate(e *Options) error {
+	var errs []error
+	bad := func(format string, a ...any) {
+		errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrOptions}, a...)...))
+	}
+	if o.PageSize != 0 && !page.ValidSize(o.PageSize) {
+		bad("page size %d is not a power of two from %d to %d", o.PageSize, page.MinSize, page.MaxSize)
+	}
+	switch o.Mode {
+	case "", ModeDoublewrite, ModeDetect:
+	case ModeNone:
+		if !e.Unsafe && !e.ReadOnly {
+			bad("mode none can lose pages by design; Options.Unsafe allows it")
+		}
+	default:
+		bad("unknown mode %q (doublewrite, detect, none)", o.Mode)
+	}
+	if o.Path != "" && !filepath.IsAbs(o.Path) {
+		bad("path %q is not absolute", o.Path)
+	}
+	if o.Device && o.Path == "" {
+		bad("a device needs its path")
+	}
+	if !o.Create && (o.Pages != 0 || o.Path != "" || o.Device || o.ForeignLSN || o.SmallPages) {
+		bad("pages, path, device, foreign LSNs and small pages are given at creation")
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,94 @@
+package recovery
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/untorn/untorn/aligned"
+	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/ring"
+	"github.com/untorn/untorn/stages"
+)
+
+// lostMark is what an abandoned page begins with (see MarkLost).
+const lostMark = "untorn: this page was lost; see untornctl recover -accept-loss\n"
+
+// MarkLost makes buf an image that no format takes for a page, and that a person can read.
+func MarkLost(buf []byte) {
+	clear(buf)
+	copy(buf, lostMark)
+}
+
+// IsLost reports whether buf is what MarkLost makes.
+func IsLost(buf []byte) bool {
+	return len(buf) > len(lostMark) && string(buf[:len(lostMark)]) == lostMark
+}
+
+// Apply carries the plan out. When it returns nil every destination it wrote is flushed; the
+// caller then makes super carry a watermark past every region, durably, before anything else is
+// written (I7). It may be cut off anywhere and planned and applied again (I8).
+//
+// With acceptLoss, lost pages are marked unreadable; without it a plan that loses pages is a
+// *LostError and changes nothing.
+func (p *Plan) Apply(ctx context.Context, acceptLoss bool) error {
+	if len(p.Report.Lost) > 0 && !acceptLoss {
+		return &LostError{p.Report.Lost}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := p.rewriteRegions(); err != nil {
+		return err
+	}
+	return p.writeDestinations()
+}
+
+// rewriteRegions writes every region that will be used again, in place and byte for byte, and
+// flushes: what was read may be known to the page cache alone. Only then does I1 allow the
+// destinations to be overwritten.
+func (p *Plan) rewriteRegions() error {
+	if p.in.Mutants.Has(stages.RecoveryNoFlush) || len(p.use) == 0 {
+		return nil
+	}
+	g := p.in.Geometry
+	for i := range g.Regions {
+		h, ok := p.use[i]
+		if !ok {
+			continue
+		}
+		img := p.ev.images[i]
+		h.Encode(img[:g.Block])
+		copy(img[len(img)-g.Block:], img[:g.Block])
+		if err := p.in.Ring.Do(&ring.Op{Kind: ring.Write, File: p.in.DWB, Off: g.RegionOffset(i), Buf: img}); err != nil {
+			return fmt.Errorf("rewriting doublewrite region %d: %w", i, err)
+		}
+	}
+	if err := p.in.Ring.Do(&ring.Op{Kind: ring.DataSync, File: p.in.DWB}); err != nil {
+		return fmt.Errorf("flush of the doublewrite file: %w", err)
+	}
+	return nil
+}
+
+func (p *Plan) writeDestinations() error {
+	bounce := aligned.Alloc(page.MaxSize, max(p.in.Geometry.Block, 4096))
+	files := map[*stages.File]bool{}
+	for _, x := range p.installs {
+		buf := bounce[:x.file.PageSize]
+		if x.image == nil {
+			MarkLost(buf)
+		} else {
+			copy(buf, x.image)
+		}
+		if err := p.in.Ring.Do(&ring.Op{Kind: ring.Write, File: x.file.IO, Off: x.file.Offset(x.no), Buf: buf}); err != nil {
+			return fmt.Errorf("installing page %d of %s: %w", x.no, x.file.Name, err)
+		}
+		files[x.file] = true
+		p.Report.Installed++
+	}
+	for f := range files {
+		if err := p.in.Ring.Do(&ring.Op{Kind: ring.DataSync, File: f.IO}); err != nil {
+			return fmt.Errorf("flush of %s: %w", f.Name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,133 @@
+package recovery
+
+import (
+	"testing"
+
+	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/reclaim"
+)
+
+// TestDecideTable: exactly one row of the table fits any combination of answers, and it says what
+// I6 says, written here a second time as prose-shaped code.
+func TestDecideTable(t *testing.T) {
+	for bits := range 64 {
+		q := facts{bits&1 != 0, bits&2 != 0, bits&4 != 0, bits&8 != 0, bits&16 != 0, bits&32 != 0}
+		fit := ""
+		for k := range table {
+			if table[k].fits(q) {
+				fit += string(table[k].letter)
+			}
+		}
+		want := ""
+		switch {
+		case !q.exists && q.whole:
+			want = "A"
+		case !q.exists:
+			want = "B"
+		case q.equal && q.valid:
+			want = "C"
+		case q.equal:
+			want = "D"
+		case q.valid && !q.newer:
+			want = "E"
+		case q.valid:
+			want = "F"
+		case q.below:
+			want = "G"
+		default:
+			want = "H"
+		}
+		if fit != want {
+			t.Errorf("%+v: rows %q fit, want %q", q, fit, want)
+		}
+	}
+}
+
+// TestDecide walks all inputs of up to three copies against a plain restatement of I6.
+func TestDecide(t *testing.T) {
+	const destCRC = 7
+	kinds := []Copy{ // what a copy may look like beside a destination of CRC 7, LSN 50
+		{CRC: destCRC, Valid: true, LSN: 50, SameLSN: true},
+		{CRC: destCRC, Valid: false, LSN: 50, SameLSN: true},
+		{CRC: 1, Valid: true, LSN: 60, SameLSN: true},
+		{CRC: 1, Valid: true, LSN: 40, SameLSN: true},
+		{CRC: 1, Valid: true, LSN: 40, SameLSN: false},
+		{CRC: 1, Valid: false, LSN: 60, SameLSN: true},
+	}
+	n := len(kinds) + 1
+	cases := 0
+	for a := range n {
+		for b := range n {
+			for c := range n {
+				for w := uint64(0); w <= 3; w++ {
+					for f := w; f <= 3; f++ {
+						for _, whole := range []bool{false, true} {
+							var copies []Copy
+							for i, k := range []int{a, b, c} { // newest first: sequences 3, 2, 1
+								if k < len(kinds) {
+									x := kinds[k]
+									x.Seq = reclaim.Seq{Epoch: 1, Num: uint64(3 - i)}
+									copies = append(copies, x)
+								}
+							}
+							d := Destination{CRC: destCRC, Whole: whole}
+							if whole {
+								d.LSN = 50
+							}
+							W, F := reclaim.Seq{Epoch: 1, Num: w}, reclaim.Seq{Epoch: 1, Num: f}
+							got := Decide(copies, d, W, F)
+							want, at := restated(copies, d, W, F)
+							if got.Source != want || got.Copy != at {
+								t.Fatalf("copies %+v dest %+v W %s F %s: %+v, want %s of copy %d", copies, d, W, F, got, want, at)
+							}
+							cases++
+						}
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%d cases", cases)
+}
+
+func restated(copies []Copy, d Destination, w, f reclaim.Seq) (Source, int) {
+	for i, c := range copies {
+		if c.Seq.LE(w) {
+			break
+		}
+		if c.CRC == d.CRC { // (a)
+			if c.Valid {
+				return FromSlot, i
+			}
+			return Rebuild, i
+		}
+		if c.Valid { // (b)
+			if d.Whole && c.SameLSN && d.LSN > c.LSN {
+				return FromDestination, i
+			}
+			return FromSlot, i
+		}
+		if c.Seq.LE(f) { // (c)
+			return Lost, i
+		}
+	} // (d)
+	if d.Whole {
+		return FromDestination, -1
+	}
+	return Lost, -1
+}
+
+func TestMarkLost(t *testing.T) {
+	b := make([]byte, page.MinSize)
+	page.Native{}.Init(b, page.Seed{})
+	if IsLost(b) {
+		t.Error("an empty page is taken for a lost one")
+	}
+	MarkLost(b)
+	if !IsLost(b) {
+		t.Error("a lost page is not recognised")
+	}
+	if _, err := (page.Native{}).Check(b, page.Seed{}); err == nil {
+		t.Error("a lost page passes the format's check")
+	}
+}

@@ -1,0 +1,153 @@
+package recovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+
+	"github.com/untorn/untorn/aligned"
+	"github.com/untorn/untorn/dwbstage"
+	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/reclaim"
+	"github.com/untorn/untorn/ring"
+	"github.com/untorn/untorn/stages"
+)
+
+// Input is what recovery works on.
+type Input struct {
+	Ring      ring.Ring
+	DWB       ring.File
+	Geometry  dwbstage.Geometry
+	Engine    dwbstage.EngineID
+	Watermark reclaim.Seq // super's, and the log's
+	// File finds an open data file; nil for one that has been removed: its slots are ignored.
+	File    func(page.FileID) *stages.File
+	Mutants stages.Mutant
+}
+
+// head is one valid header of a region. The two of a region usually are the same.
+type head struct {
+	*dwbstage.Header
+	region int
+}
+
+// Evidence is what the doublewrite file says.
+type Evidence struct {
+	W, F    reclaim.Seq
+	heads   []head
+	images  [][]byte // of whole regions, by index; nil where no header counts
+	Faults  []string // what could not be read or did not check
+	Regions int
+	Bytes   int64 // read
+}
+
+// ErrMissing is a flushed batch whose region holds no header of it any more (ErrDWBMissing).
+var ErrMissing = errors.New("a flushed doublewrite batch is missing")
+
+// ErrUnreadable is a region neither of whose headers can be read: it may hold anything.
+var ErrUnreadable = errors.New("doublewrite region cannot be read")
+
+// Scan reads all headers and the regions that count.
+func Scan(ctx context.Context, in Input) (*Evidence, error) {
+	g := in.Geometry
+	ev := &Evidence{W: in.Watermark, images: make([][]byte, g.Regions), Regions: g.Regions}
+	for i := range g.Regions {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := ev.scanRegion(in, i); err != nil {
+			return nil, err
+		}
+	}
+	have := map[reclaim.Seq]bool{}
+	for _, h := range ev.heads {
+		have[h.Seq] = true
+		ev.W = ev.W.Max(h.W)
+		ev.F = ev.F.Max(reclaim.Seq{Epoch: h.Seq.Epoch, Num: h.F})
+	}
+	// I6: every flushed batch above the watermark must still be named.
+	if ev.W.Epoch <= ev.F.Epoch {
+		from := uint64(1)
+		if ev.W.Epoch == ev.F.Epoch {
+			from = ev.W.Num + 1
+		}
+		if from <= ev.F.Num && ev.F.Num-from >= uint64(g.Regions) {
+			return nil, fmt.Errorf("%w: %d batches between watermark %s and flushed-through %s, only %d regions",
+				ErrMissing, ev.F.Num-from+1, ev.W, ev.F, g.Regions)
+		}
+		for n := from; n <= ev.F.Num; n++ {
+			if q := (reclaim.Seq{Epoch: ev.F.Epoch, Num: n}); !have[q] {
+				return nil, fmt.Errorf("%w: sequence %s, watermark %s, flushed-through %s", ErrMissing, q, ev.W, ev.F)
+			}
+		}
+	}
+	sort.SliceStable(ev.heads, func(i, j int) bool { return !ev.heads[i].Seq.LE(ev.heads[j].Seq) })
+	return ev, nil
+}
+
+func (ev *Evidence) scanRegion(in Input, i int) error {
+	g := in.Geometry
+	img := aligned.Alloc(int(g.RegionBytes()), g.Block)
+	off := g.RegionOffset(i)
+	readable := true
+	if err := in.Ring.Do(&ring.Op{Kind: ring.Read, File: in.DWB, Off: off, Buf: img}); err != nil {
+		// One bad sector must not hide the rest: read block by block.
+		readable = false
+		ev.Faults = append(ev.Faults, err.Error())
+		clear(img)
+		for b := 0; b < len(img); b += g.Block {
+			if in.Ring.Do(&ring.Op{Kind: ring.Read, File: in.DWB, Off: off + int64(b), Buf: img[b : b+g.Block]}) != nil {
+				clear(img[b : b+g.Block])
+			}
+		}
+	}
+	ev.Bytes += int64(len(img))
+	front, errF := dwbstage.Decode(img[:g.Block], g, in.Engine, i)
+	back, errB := dwbstage.Decode(img[len(img)-g.Block:], g, in.Engine, i)
+	if front == nil && back == nil {
+		if !readable {
+			return fmt.Errorf("%w: region %d: %w", ErrUnreadable, i, errF)
+		}
+		return nil // blank, or a batch that never became whole
+	}
+	if errF != nil {
+		ev.Faults = append(ev.Faults, fmt.Sprintf("front header: %v", errF))
+	}
+	if errB != nil {
+		ev.Faults = append(ev.Faults, fmt.Sprintf("back header: %v", errB))
+	}
+	if front != nil {
+		ev.heads = append(ev.heads, head{front, i})
+	}
+	if back != nil && (front == nil || back.Seq != front.Seq) {
+		ev.heads = append(ev.heads, head{back, i})
+	}
+	ev.images[i] = img
+	return nil
+}
+
+// LSNs are the page LSNs that batches above the watermark prove the log durable through, by I3.
+// LSN 0 and foreign LSN spaces prove nothing.
+func (ev *Evidence) LSNs(each func(epoch uint64, lsn page.LSN, seq reclaim.Seq)) {
+	for _, h := range ev.heads {
+		if h.Seq.LE(ev.W) {
+			continue
+		}
+		for i := range h.Slots {
+			if s := &h.Slots[i]; s.LSN != 0 && s.Flags&dwbstage.FlagForeignLSN == 0 {
+				each(h.Seq.Epoch, s.LSN, h.Seq)
+			}
+		}
+	}
+}
+
+// Heads calls each for every header that counts, newest first.
+func (ev *Evidence) Heads(each func(h *dwbstage.Header, aboveWatermark bool)) {
+	for _, h := range ev.heads {
+		each(h.Header, !h.Seq.LE(ev.W))
+	}
+}
+
+// Raise applies a watermark learnt from elsewhere: the log's groups carry it too (I7).
+func (ev *Evidence) Raise(w reclaim.Seq) { ev.W = ev.W.Max(w) }

@@ -1,0 +1,150 @@
+package stages
+
+import (
+	"sync/atomic"
+
+	"github.com/untorn/untorn/aligned"
+	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/ring"
+)
+
+// File is what the stages know of a data file. It does not change while the file is open.
+type File struct {
+	ID          page.FileID
+	Slot        int // dense index among open files: stages keep per-file state in slices
+	Name        string
+	IO          ring.File
+	PageSize    int
+	Start       int64 // byte offset of page 0
+	Incarnation uint64
+	Format      page.Format
+	// Doublewrite is whether pages of this file take the way through the doublewrite buffer.
+	Doublewrite bool
+	// ForeignLSN is whether page LSNs are of another log: I3 does not wait for them and they are
+	// no evidence of this log (I10).
+	ForeignLSN bool
+}
+
+// Offset is where page no begins.
+func (f *File) Offset(no page.No) int64 { return f.Start + int64(no)*int64(f.PageSize) }
+
+// Seed is what page no's checksum is seeded with.
+func (f *File) Seed(no page.No) page.Seed {
+	return page.Seed{Incarnation: f.Incarnation, No: no}
+}
+
+// Call is one caller's wait for a level on a number of pages (I4: it completes only when the
+// level holds for every one of them).
+type Call struct {
+	Level Level
+	left  atomic.Int32
+	err   atomic.Pointer[error]
+	done  chan struct{}
+}
+
+// NewCall returns a call that Reset makes ready.
+func NewCall() *Call { return &Call{done: make(chan struct{}, 1)} }
+
+// Reset makes the call wait for n completions. Only its owner may call it, and only when the
+// last wait is over.
+func (c *Call) Reset(level Level, n int) {
+	c.Level = level
+	c.err.Store(nil)
+	c.left.Store(int32(n))
+	select {
+	case <-c.done:
+	default:
+	}
+}
+
+// Add raises the number of completions the call waits for.
+func (c *Call) Add(n int) { c.left.Add(int32(n)) }
+
+// Complete reports n pages done.
+func (c *Call) Complete(n int) {
+	if c.left.Add(int32(-n)) == 0 {
+		c.done <- struct{}{} // has room: left reaches 0 once a Reset
+	}
+}
+
+// Fail records the first error; the page it belongs to must still be completed.
+func (c *Call) Fail(err error) { c.err.CompareAndSwap(nil, &err) }
+
+// Err is the first error, to be read after Done.
+func (c *Call) Err() error {
+	if e := c.err.Load(); e != nil {
+		return *e
+	}
+	return nil
+}
+
+// Done delivers once when the call is complete.
+func (c *Call) Done() <-chan struct{} { return c.done }
+
+// Finished reports, without waiting, whether every page is complete.
+func (c *Call) Finished() bool { return c.left.Load() <= 0 }
+
+// Waiter is one call's interest in one page write. Waiters form lists on entries.
+type Waiter struct {
+	Call *Call
+	next *Waiter
+}
+
+// PageWrite is one page of a Write. Its frame belongs to the engine from acceptance to S4.
+type PageWrite struct {
+	No    page.No
+	LSN   page.LSN
+	CRC   uint32 // page.ImageCRC of the frame
+	Frame aligned.Frame
+	W     Waiter // W.Call is nil when nobody waits
+}
+
+// Write asks for pages of one file to be written. The stage is done with the struct (but not with
+// the waiters in it) when it closes or sends on Taken.
+type Write struct {
+	File  *File
+	Pages []PageWrite
+	Taken chan<- struct{} // has room for one
+}
+
+// ReadPage is one page of a Read: len(Buf) is the page size, aligned for the file.
+type ReadPage struct {
+	No    page.No
+	Buf   []byte
+	Fixed int
+	// Fresh is set when the image came from memory, a write in flight, and not from the file.
+	Fresh bool
+	// Err is this page's outcome.
+	Err error
+}
+
+// Read asks for pages of one file. Its call completes once for every page.
+type Read struct {
+	File  *File
+	Pages []ReadPage
+	Call  *Call
+	Pos   int   // datastage's: pages before it have been started
+	Next  *Read // datastage's queue
+}
+
+// Barrier waits until every write of File (nil: of every file) accepted before it is at S4.
+type Barrier struct {
+	File *File
+	Call *Call // Level Durable; starts at 1, raised by each write found, lowered by 1 at the end
+}
+
+// Msg is what travels to dwbstage and from there to datastage: exactly one field is set.
+type Msg struct {
+	Write   *Write
+	Read    *Read
+	Barrier *Barrier
+	Batch   *Batch
+	// Press asks datastage to flush whatever it has: regions are running out.
+	Press bool
+}
+
+// Credit goes from reclaim to dwbstage.
+type Credit struct {
+	Batch   *Batch // recycled: every page at S4; nil when the credit is a durable watermark
+	Durable uint64 // a watermark of the current epoch that super now carries
+}

@@ -1,0 +1,165 @@
+package super
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+
+	"github.com/untorn/untorn/aligned"
+	"github.com/untorn/untorn/ring"
+	"github.com/untorn/untorn/stages"
+)
+
+// Copies is how many there are, Zone the bytes each has for itself: far enough apart that one
+// damaged spot of a drive does not take two.
+const (
+	Copies = 4
+	Zone   = 64 << 10
+)
+
+// FileBytes is the length of the file.
+const FileBytes = Copies * Zone
+
+// ErrTooFew is an engine directory with fewer than two valid copies of super.
+var ErrTooFew = errors.New("fewer than two valid copies of super")
+
+// ErrDisagree is two copies of one sequence with different contents.
+var ErrDisagree = errors.New("copies of super with one sequence disagree")
+
+// Store reads and writes the copies. Methods may not be called at the same time; the engine holds
+// a mutex around them. They block on I/O.
+type Store struct {
+	ring    ring.Ring
+	file    ring.File
+	buf     []byte
+	back    []byte
+	seq     [Copies]uint64 // 0: invalid
+	mutants stages.Mutant
+}
+
+// NewStore works on an open, locked file of FileBytes.
+func NewStore(r ring.Ring, f ring.File, align int, mutants stages.Mutant) *Store {
+	align = max(align, 4096)
+	return &Store{
+		ring: r, file: f, buf: aligned.Alloc(Zone, align), back: aligned.Alloc(Zone, align), mutants: mutants,
+	}
+}
+
+// CopyFault is what is wrong with one copy.
+type CopyFault struct {
+	Copy int
+	Err  error
+}
+
+// Read returns the newest state, and what is wrong with the copies that are not valid. The caller
+// has flushed the file before: what a read returns is no proof of durability (I8).
+func (s *Store) Read(ctx context.Context) (*State, []CopyFault, error) {
+	var best *State
+	var bestSeq uint64
+	var faults []CopyFault
+	raw := map[uint64][]byte{}
+	valid := 0
+	var version error
+	for i := range Copies {
+		s.seq[i] = 0
+		op := ring.Op{Kind: ring.Read, File: s.file, Off: int64(i) * Zone, Buf: s.buf}
+		if err := s.ring.Do(&op); err != nil {
+			faults = append(faults, CopyFault{i, err})
+			continue
+		}
+		st, seq, err := decode(s.buf)
+		if err != nil {
+			if errors.Is(err, ErrVersion) {
+				version = err
+			}
+			faults = append(faults, CopyFault{i, err})
+			continue
+		}
+		if o, ok := raw[seq]; ok && !bytes.Equal(o, s.buf) {
+			return nil, faults, fmt.Errorf("%w: sequence %d, copy %d", ErrDisagree, seq, i)
+		}
+		raw[seq] = bytes.Clone(s.buf)
+		s.seq[i] = seq
+		valid++
+		if seq > bestSeq {
+			best, bestSeq = st, seq
+		}
+	}
+	if valid < 2 {
+		err := fmt.Errorf("%w: %d of %d", ErrTooFew, valid, Copies)
+		for _, f := range faults {
+			err = fmt.Errorf("%w; copy %d: %w", err, f.Copy, f.Err)
+		}
+		return best, faults, errors.Join(err, version)
+	}
+	return best, faults, ctx.Err()
+}
+
+// Write makes st the newest state and durable. On an error nothing is known of the copies: the
+// engine must not go on (I5).
+func (s *Store) Write(st *State) error {
+	var last uint64
+	order := []int{0, 1, 2, 3}
+	for _, q := range s.seq {
+		last = max(last, q)
+	}
+	sort.SliceStable(order, func(i, j int) bool { return s.seq[order[i]] < s.seq[order[j]] })
+	b, err := encode(st, last+1, Zone)
+	if err != nil {
+		return err
+	}
+	copy(s.buf, b)
+	clear(s.buf[len(b):])
+	pairs := [][]int{order[:2], order[2:]}
+	if s.mutants.Has(stages.SuperAllAtOnce) {
+		pairs = [][]int{order}
+	}
+	for _, pair := range pairs {
+		if err := s.writePair(pair, last+1); err != nil {
+			return fmt.Errorf("super, sequence %d: %w", last+1, err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) writePair(pair []int, seq uint64) error {
+	for _, i := range pair {
+		s.seq[i] = 0
+		op := ring.Op{Kind: ring.Write, File: s.file, Off: int64(i) * Zone, Buf: s.buf}
+		if err := s.ring.Do(&op); err != nil {
+			return err
+		}
+	}
+	if err := s.Flush(); err != nil {
+		return err
+	}
+	for _, i := range pair {
+		op := ring.Op{Kind: ring.Read, File: s.file, Off: int64(i) * Zone, Buf: s.back}
+		if err := s.ring.Do(&op); err != nil {
+			return err
+		}
+		if !bytes.Equal(s.back, s.buf) {
+			return fmt.Errorf("copy %d reads back differently from what was written", i)
+		}
+		s.seq[i] = seq
+	}
+	return nil
+}
+
+// Flush makes what has been written so far durable.
+func (s *Store) Flush() error {
+	return s.ring.Do(&ring.Op{Kind: ring.DataSync, File: s.file})
+}
+
+// Valid is the number of copies known to be valid.
+func (s *Store) Valid() int {
+	n := 0
+	for _, q := range s.seq {
+		if q != 0 {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,369 @@
+package untorn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/untorn/untorn/aligned"
+	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/stages"
+)
+
+// PageHeader is the number of bytes at the start of every page that are the engine's: checksum,
+// LSN, identity. The caller's bytes follow.
+const PageHeader = page.NativeHeader
+
+// PageWrite is one page to be written.
+type PageWrite struct {
+	No page.No
+	// LSN is the end of the last record that changed the page, 0 if none did. It never goes back.
+	LSN page.LSN
+	// Data is exactly one page. The first PageHeader bytes are overwritten (in memory of Alloc) or
+	// ignored (elsewhere). Memory of Alloc becomes the engine's with the call, for good and even if
+	// the call fails later than its checks; other memory is copied before WritePages returns or
+	// WritePagesAsync does, and is the caller's again.
+	Data []byte
+}
+
+// chunkPages is how many pages travel in one message; larger calls are several.
+const chunkPages = 64
+
+// chunk is one message of a call, with all the memory it needs.
+type chunk struct {
+	w      stages.Write
+	pages  [chunkPages]stages.PageWrite
+	frames [chunkPages]aligned.Frame
+	taken  chan struct{}
+	next   *chunk
+}
+
+// callPool recycles calls and chunks, so that the hot path allocates nothing.
+type callPool struct {
+	calls  chan *stages.Call
+	chunks chan *chunk
+	reads  chan *readChunk
+}
+
+func (p *callPool) init() {
+	p.calls = make(chan *stages.Call, 1024)
+	p.chunks = make(chan *chunk, 256)
+	p.reads = make(chan *readChunk, 256)
+}
+
+func (p *callPool) call() *stages.Call {
+	select {
+	case c := <-p.calls:
+		return c
+	default:
+		return stages.NewCall()
+	}
+}
+
+func (p *callPool) putCall(c *stages.Call) {
+	select {
+	case p.calls <- c:
+	default:
+	}
+}
+
+func (p *callPool) chunk() *chunk {
+	select {
+	case c := <-p.chunks:
+		return c
+	default:
+		return &chunk{taken: make(chan struct{}, 1)}
+	}
+}
+
+func (p *callPool) putChunk(c *chunk) {
+	c.next = nil
+	select {
+	case p.chunks <- c:
+	default:
+	}
+}
+
+// WritePages writes pages and waits until level holds for every one of them. The same page may
+// come twice: the later image counts. A cancelled ctx ends the wait, never the write: the error
+// then says MayBecomeDurable.
+func (f *File) WritePages(ctx context.Context, pages []PageWrite, level Level) error {
+	p, err := f.write(ctx, pages, level)
+	if err != nil || p.call == nil {
+		return err
+	}
+	return p.Wait(ctx)
+}
+
+// WritePagesAsync is WritePages without the wait: the pages have been accepted when it returns.
+func (f *File) WritePagesAsync(ctx context.Context, pages []PageWrite, level Level) (*Pending, error) {
+	p, err := f.write(ctx, pages, level)
+	if err != nil {
+		return nil, err
+	}
+	return &p, nil
+}
+
+// Pending is a write that was accepted.
+type Pending struct {
+	f      *File
+	call   *stages.Call // nil: nothing to wait for
+	chunks *chunk
+	level  Level
+	lsn    page.LSN // for Logged
+	err    error
+	over   bool
+}
+
+// Wait waits until the level asked for holds for every page. It may be called again after ctx
+// ended; it is for one goroutine at a time.
+func (p *Pending) Wait(ctx context.Context) error {
+	if p.over {
+		return p.err
+	}
+	e := p.f.e
+	var err error
+	switch {
+	case p.call != nil:
+		err = e.await(ctx, p.call)
+	case p.lsn != 0:
+		err = e.log.WaitDurable(ctx, p.lsn)
+	}
+	if err != nil {
+		may := ctx.Err() != nil && errors.Is(err, ctx.Err())
+		err = &Error{Op: "write", File: p.f.desc.Name, LSN: p.lsn, MayBecomeDurable: may, Err: err}
+		if may {
+			return err // not over: the write goes on, and so may the wait
+		}
+		p.over, p.err = true, err
+		return err
+	}
+	p.over = true
+	if p.call != nil {
+		for c := p.chunks; c != nil; {
+			next := c.next
+			e.calls.putChunk(c)
+			c = next
+		}
+		e.calls.putCall(p.call)
+		p.call, p.chunks = nil, nil
+	}
+	return nil
+}
+
+// check refuses what cannot be written, before anything of the call is accepted.
+func (f *File) checkWrites(pages []PageWrite) (page.LSN, error) {
+	ps := f.desc.PageSize
+	n := page.No(f.pages.Load())
+	var top page.LSN
+	for i := range pages {
+		w := &pages[i]
+		var err error
+		switch {
+		case len(w.Data) != ps:
+			err = fmt.Errorf("%w: %d bytes, pages have %d", ErrBufferSize, len(w.Data), ps)
+		case w.No >= n:
+			err = fmt.Errorf("%w: it has %d pages", ErrPageRange, n)
+		}
+		if err != nil {
+			return 0, f.pageError("write", w.No, w.LSN, err)
+		}
+		top = max(top, w.LSN)
+	}
+	if f.desc.ForeignLSN {
+		return 0, nil
+	}
+	if end := f.e.log.End(); top > end { // I3: refused at once, never waited for
+		return 0, &Error{Op: "write", File: f.desc.Name, LSN: top, Err: fmt.Errorf("%w, which ends at %d", ErrLSNBeyondLog, end)}
+	}
+	return top, nil
+}
+
+func (f *File) pageError(op string, no page.No, lsn page.LSN, err error) error {
+	return &Error{Op: op, File: f.desc.Name, Page: no, HasPage: true, LSN: lsn, Err: err}
+}
+
+func (f *File) enter(op string, write bool) error {
+	if err := f.e.enter(write); err != nil {
+		return &Error{Op: op, File: f.desc.Name, Err: err}
+	}
+	if !f.gate.enter() {
+		f.e.gate.leave()
+		return &Error{Op: op, File: f.desc.Name, Err: ErrUnknownFile}
+	}
+	return nil
+}
+
+func (f *File) leave() {
+	f.gate.leave()
+	f.e.gate.leave()
+}
+
+// write accepts pages: it copies them into frames, seals them and hands them to dwbstage. Calls
+// after the checks are all or nothing only chunk by chunk; pages are independent anyway.
+func (f *File) write(ctx context.Context, pages []PageWrite, level Level) (p Pending, err error) {
+	p = Pending{f: f, level: level}
+	if err := f.enter("write", true); err != nil {
+		return p, err
+	}
+	defer f.leave()
+	top, err := f.checkWrites(pages)
+	if err != nil || len(pages) == 0 {
+		return p, err
+	}
+	e := f.e
+	switch level {
+	case Durable, Protected:
+		p.call = e.calls.call()
+		p.call.Reset(level, len(pages))
+	case Logged:
+		p.lsn = top
+	case Accepted:
+	default:
+		return p, &Error{Op: "write", File: f.desc.Name, Err: fmt.Errorf("%w: level %s", ErrOptions, level)}
+	}
+	accepted := false
+	for len(pages) > 0 {
+		n := min(len(pages), chunkPages, f.maxChunk())
+		c, err := f.prepare(ctx, pages[:n], p.call)
+		if err == nil {
+			err = f.send(ctx, c)
+		}
+		if err != nil {
+			return p, &Error{Op: "write", File: f.desc.Name, LSN: top, MayBecomeDurable: accepted, Err: err}
+		}
+		accepted = true
+		pages = pages[n:]
+		if p.call != nil {
+			c.next, p.chunks = p.chunks, c
+		} else {
+			e.calls.putChunk(c)
+		}
+	}
+	return p, nil
+}
+
+// maxChunk keeps one chunk from needing more frames than a fraction of the engine's memory.
+func (f *File) maxChunk() int {
+	return max(1, int(f.e.o.Memory/4)/f.desc.PageSize)
+}
+
+// prepare makes a chunk of pages: frames, images, checksums. It runs in the caller's goroutine, so
+// that callers share the work.
+func (f *File) prepare(ctx context.Context, pages []PageWrite, call *stages.Call) (*chunk, error) {
+	e := f.e
+	c := e.calls.chunk()
+	var owned [chunkPages]bool
+	need := 0
+	for i := range pages {
+		fr, ours := e.frames.Lookup(pages[i].Data)
+		if ours && len(fr.Buf) != len(pages[i].Data) {
+			e.calls.putChunk(c)
+			return nil, f.pageError("write", pages[i].No, pages[i].LSN, ErrMisaligned)
+		}
+		if owned[i] = ours; ours {
+			c.pages[i].Frame = fr
+		} else {
+			need++
+		}
+	}
+	if need > 0 {
+		if err := e.frames.Get(ctx, f.desc.PageSize, c.frames[:need]); err != nil {
+			e.calls.putChunk(c)
+			return nil, err
+		}
+	}
+	used := 0
+	for i := range pages {
+		w := &pages[i]
+		d := &c.pages[i]
+		if !owned[i] {
+			d.Frame = c.frames[used]
+			c.frames[used] = aligned.Frame{}
+			used++
+			copy(d.Frame.Buf[PageHeader:], w.Data[PageHeader:])
+		}
+		d.No, d.LSN = w.No, w.LSN
+		d.CRC = f.desc.Format.Seal(d.Frame.Buf, f.desc.Seed(w.No), w.LSN)
+		d.W = stages.Waiter{Call: call}
+	}
+	c.w = stages.Write{File: f.desc, Pages: c.pages[:len(pages)], Taken: c.taken}
+	return c, nil
+}
+
+// send hands a chunk over and waits until it has been taken into batches: from then on its frames
+// are the stages'. The wait is the backpressure.
+func (f *File) send(ctx context.Context, c *chunk) error {
+	e := f.e
+	select {
+	case e.dwb.Inbox() <- stages.Msg{Write: &c.w}:
+	case <-ctx.Done():
+		f.giveBack(c)
+		return ctx.Err()
+	case <-e.poison.C():
+		return e.Err()
+	}
+	// No ctx here: what is in the inbox is accepted. It is taken as soon as there is room.
+	select {
+	case <-c.taken:
+		return nil
+	case <-e.poison.C():
+		return e.Err()
+	}
+}
+
+func (f *File) giveBack(c *chunk) {
+	n := 0
+	for i := range c.w.Pages {
+		c.frames[n] = c.w.Pages[i].Frame
+		n++
+	}
+	f.e.frames.Put(c.frames[:n])
+	f.e.calls.putChunk(c)
+}
+
+// Sync waits until every page of the file accepted so far is durable (S4).
+func (f *File) Sync(ctx context.Context) error {
+	if err := f.enter("sync", true); err != nil {
+		return err
+	}
+	defer f.leave()
+	if err := f.e.barrier(ctx, f.desc); err != nil {
+		return &Error{Op: "sync", File: f.desc.Name, MayBecomeDurable: ctx.Err() != nil, Err: err}
+	}
+	return nil
+}
+
+// Alloc returns n pages of this file's size in the engine's own memory, which WritePages takes
+// over without a copy. It waits while memory is short. What is not written goes back with Free.
+func (f *File) Alloc(ctx context.Context, dst [][]byte) error {
+	if err := f.enter("alloc", true); err != nil {
+		return err
+	}
+	defer f.leave()
+	var frames [chunkPages]aligned.Frame
+	for i := 0; i < len(dst); {
+		n := min(len(dst)-i, chunkPages, f.maxChunk())
+		if err := f.e.frames.Get(ctx, f.desc.PageSize, frames[:n]); err != nil {
+			f.Free(dst[:i])
+			return &Error{Op: "alloc", File: f.desc.Name, Err: err}
+		}
+		for _, fr := range frames[:n] {
+			dst[i] = fr.Buf
+			i++
+		}
+	}
+	return nil
+}
+
+// Free gives back memory of Alloc that was not written.
+func (f *File) Free(pages [][]byte) {
+	var one [1]aligned.Frame
+	for i, b := range pages {
+		if fr, ok := f.e.frames.Lookup(b); ok {
+			one[0] = fr
+			f.e.frames.Put(one[:])
+		}
+		pages[i] = nil
+	}
+}
