@@ -35,6 +35,9 @@ func TestFatesOfAWriteInFlight(t *testing.T) {
 		if b, _ := d.ReadFile("/f"); b[0] != want[0] || b[512] != want[1] {
 			t.Errorf("%v: %d %d", fate, b[0], b[512])
 		}
+		if b, _ := d.Crash().ReadFile("/f"); b[0] != 0 || b[512] != 0 {
+			t.Errorf("%v: durable, although the flush of a DSync write may not have run", fate)
+		}
 		d.LandZombies()
 		if b, _ := d.ReadFile("/f"); fate == Later && (b[0] != 1 || b[512] != 1) {
 			t.Error("it never landed")

@@ -58,6 +58,9 @@ func TestChangesOfOneNameHappenInOrder(t *testing.T) {
 		if err == nil && b[0] == 7 && e.Size != 0 {
 			t.Errorf("%v: the second /tmp is the first", c)
 		}
+		if err == nil && b[0] == 0 && e.Size == 0 {
+			t.Errorf("%v: the second /tmp without the rename that made room for it", c)
+		}
 	}
 }
 
@@ -101,6 +104,49 @@ func TestSizesAreDurableAfterAFlushOfTheFile(t *testing.T) {
 	g.want("/f", fileSize+4096, -2)
 	check(t, g.f.Truncate(fileSize))
 	g.want("/f", 1024, 0, -2)
+}
+
+func TestSizeLostByAFailedFlush(t *testing.T) {
+	g := newRig(t, Config{})
+	check(t, g.f.Preallocate(fileSize, 4096))
+	fail := true
+	g.d.Inject(func(op *ring.Op) Fault {
+		if fail && op.Kind == ring.DataSync {
+			return Fault{Err: errors.New("medium error")}
+		}
+		return Fault{}
+	})
+	if g.flush(g.f) == nil {
+		t.Fatal("the fault was not injected")
+	}
+	fail = false
+	g.mustFlush()
+	g.want("/f", fileSize, 0, -2)
+}
+
+func TestNothingIsFoundPastTheEnd(t *testing.T) {
+	g := newRig(t, Config{})
+	g.mustWrite(fileSize, 512, 3)
+	for c, d := range g.d.Point().States(Explore{}) {
+		f, err := d.FS().Open("/f", fsys.OpenFlags{})
+		check(t, err)
+		size, err := f.Size()
+		check(t, err, f.Preallocate(fileSize, 512))
+		if b, _ := d.ReadFile("/f"); size == fileSize && b[fileSize] != 0 {
+			t.Errorf("%v: %d where the file had ended", c, b[fileSize])
+		}
+	}
+}
+
+func TestCutsComeBeforeWhateverIsMadeDurable(t *testing.T) {
+	g := newRig(t, Config{})
+	g.open("/a", fsys.OpenFlags{Create: true})
+	check(t, g.d.FS().SyncDir("/"), g.write(g.f, 0, 512, 1, ring.DSync))
+	l := g.d.Log()
+	cuts := l.Cuts()
+	if len(cuts) != 3 || l.At(cuts[0]).Kind != SyncDir || l.At(cuts[1]).Kind != WriteDone {
+		t.Error(cuts)
+	}
 }
 
 func TestWriteBeforeATruncationDoesNotComeBack(t *testing.T) {
