@@ -341,14 +341,15 @@ func (f *File) Alloc(ctx context.Context, dst [][]byte) error {
 		return err
 	}
 	defer f.leave()
-	var frames [chunkPages]aligned.Frame
+	c := f.e.calls.chunk()
+	defer f.e.calls.putChunk(c)
 	for i := 0; i < len(dst); {
 		n := min(len(dst)-i, chunkPages, f.maxChunk())
-		if err := f.e.frames.Get(ctx, f.desc.PageSize, frames[:n]); err != nil {
+		if err := f.e.frames.Get(ctx, f.desc.PageSize, c.frames[:n]); err != nil {
 			f.Free(dst[:i])
 			return &Error{Op: "alloc", File: f.desc.Name, Err: err}
 		}
-		for _, fr := range frames[:n] {
+		for _, fr := range c.frames[:n] {
 			dst[i] = fr.Buf
 			i++
 		}
@@ -358,12 +359,13 @@ func (f *File) Alloc(ctx context.Context, dst [][]byte) error {
 
 // Free gives back memory of Alloc that was not written.
 func (f *File) Free(pages [][]byte) {
-	var one [1]aligned.Frame
+	c := f.e.calls.chunk()
 	for i, b := range pages {
 		if fr, ok := f.e.frames.Lookup(b); ok {
-			one[0] = fr
-			f.e.frames.Put(one[:])
+			c.frames[0] = fr
+			f.e.frames.Put(c.frames[:1])
 		}
 		pages[i] = nil
 	}
+	f.e.calls.putChunk(c)
 }

@@ -32,7 +32,8 @@ func (s *Stage) flushFile(st *file) (idle bool) {
 		s.flushed(st, nil)
 		return false
 	}
-	s.cfg.Ring.Submit(&st.flush)
+	s.group = append(s.group[:0], &st.flush)
+	s.handOver()
 	return false
 }
 

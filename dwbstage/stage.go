@@ -76,6 +76,7 @@ type Stage struct {
 	pressed    bool
 	dead       bool // poisoned: only reads go on
 	scratch    []aligned.Frame
+	ops        [2]*ring.Op
 }
 
 const (
@@ -421,10 +422,17 @@ func (s *Stage) submitRegion(b *stages.Batch) {
 			Kind: ring.Write, Flags: flags, File: s.cfg.File, Off: off + g.RegionBytes() - int64(g.Block),
 			Buf: b.Back, Done: s.comps, Tag: tagWrite, Ctx: b,
 		}
-		s.cfg.Ring.Submit(&b.Ops[0], &b.Ops[1])
+		s.submit(&b.Ops[0], &b.Ops[1])
 		return
 	}
-	s.cfg.Ring.Submit(&b.Ops[0])
+	s.submit(&b.Ops[0])
+}
+
+// submit keeps the argument list out of the heap: the ring is an interface, and a list made for the
+// call would escape through it.
+func (s *Stage) submit(ops ...*ring.Op) {
+	n := copy(s.ops[:], ops)
+	s.cfg.Ring.Submit(s.ops[:n]...)
 }
 
 func (s *Stage) completed(op *ring.Op) {
@@ -460,7 +468,7 @@ func (s *Stage) syncRegions() {
 		return
 	}
 	s.flushing, s.flushBegun = true, time.Now()
-	s.cfg.Ring.Submit(&s.flush)
+	s.submit(&s.flush)
 }
 
 // handOn acknowledges S2 and passes flushed batches on in sequence order.

@@ -1,0 +1,255 @@
+package torture
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/ring"
+)
+
+// childEnv marks a process as a child of the harness.
+const childEnv = "UNTORN_TORTURE_CHILD"
+
+// Exit codes of a child.
+const (
+	exitFailed = 10 // the engine failed: see evStopped
+	exitOrphan = 11 // the parent is gone
+)
+
+// IsChild reports whether this process was started by Run: its main function then has nothing to
+// do but os.Exit(Child()).
+func IsChild() bool { return os.Getenv(childEnv) != "" }
+
+// Child is the main function of a child. The job comes on standard input, which stays open as long
+// as the parent lives; events go to descriptor 3.
+func Child() int {
+	in := bufio.NewReader(os.Stdin)
+	line, err := in.ReadBytes('\n')
+	var j job
+	if err == nil {
+		err = json.Unmarshal(line, &j)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "torture child:", err)
+		return exitOrphan
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, in)
+		os.Exit(exitOrphan)
+	}()
+	c := &child{j: &j, to: &pipe{w: os.NewFile(3, "events")}}
+	if err := c.run(context.Background()); err != nil {
+		full := uint64(0)
+		if errors.Is(err, untorn.ErrNoSpace) {
+			full = 1
+		}
+		c.to.emit(event{kind: evStopped, a: full, text: err.Error()})
+		fmt.Fprintln(os.Stderr, "torture child:", err)
+		return exitFailed
+	}
+	return 0
+}
+
+// child drives one engine until it is killed.
+type child struct {
+	j  *job
+	to sink
+	e  *untorn.Engine
+
+	count atomic.Uint32 // of versions made
+	stop  chan struct{}
+	group sync.WaitGroup
+	fail  chan error
+
+	// order is held for reading from the append of a record to the acceptance of the pages it
+	// changes, and for writing where a checkpoint picks its redo LSN: that is the claim of one.
+	order sync.RWMutex
+	logMu sync.Mutex
+	next  uint64 // record
+	buf   []byte
+}
+
+func (c *child) run(ctx context.Context) error {
+	j := c.j
+	e, err := untorn.Open(ctx, j.options())
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	c.e = e
+	c.to.emit(event{kind: evOpened, a: e.Info().Epoch, b: uint64(e.Report().Installed)})
+	if j.Recover {
+		select {}
+	}
+	next, pages, err := survey(ctx, e, j, c.to)
+	if err != nil {
+		return fmt.Errorf("survey: %w", err)
+	}
+	c.next = next
+	if err := c.work(ctx, pages); err != nil {
+		return err
+	}
+	c.to.emit(event{kind: evClosing})
+	if err := e.Close(ctx); err != nil {
+		return fmt.Errorf("close: %w", err)
+	}
+	c.to.emit(event{kind: evClosed})
+	return nil
+}
+
+// pageWorkers share the pages of the main file between them by number.
+const pageWorkers = 3
+
+func (c *child) work(ctx context.Context, pages map[uint32][]seenPage) error {
+	c.stop, c.fail = make(chan struct{}), make(chan error, pageWorkers+3)
+	files := &sideFiles{c: c, rng: c.j.rand(100), pages: pages}
+	main, err := files.openMain(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range uint64(pageWorkers) {
+		w := newPageWorker(c, main, mainTag, pages[mainTag], i, pageWorkers)
+		c.start(func() error { return w.loop(ctx) })
+	}
+	c.start(func() error { return c.appender(ctx) })
+	c.start(func() error { return c.checkpoints(ctx) })
+	c.start(func() error { return files.loop(ctx, main) })
+	var life <-chan time.Time
+	if c.j.LifeMS > 0 {
+		life = time.After(time.Duration(c.j.LifeMS) * time.Millisecond)
+	}
+	select {
+	case <-life:
+		close(c.stop)
+		c.group.Wait()
+		select {
+		case err = <-c.fail:
+		default:
+		}
+	case err = <-c.fail:
+	}
+	return err
+}
+
+func (c *child) start(f func() error) {
+	c.group.Add(1)
+	go func() {
+		defer c.group.Done()
+		if err := f(); err != nil {
+			c.fail <- err
+		}
+	}()
+}
+
+func (c *child) stopped() bool {
+	select {
+	case <-c.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// pause sleeps unless the child ends.
+func (c *child) pause(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-c.stop:
+	}
+}
+
+func (c *child) version() version { return makeVersion(c.j.Round, c.count.Add(1)) }
+
+// append adds n records as one batch. c.order is held by the caller if pages go with them.
+func (c *child) append(n int, key uint64) (last uint64, end untorn.LSN, err error) {
+	c.logMu.Lock()
+	defer c.logMu.Unlock()
+	first := c.next
+	evs := make([]event, n)
+	recs := make([][]byte, n)
+	for i := range n {
+		r := record{seq: first + uint64(i), round: c.j.Round, at: uint16(i), of: uint16(n)}
+		r.size = uint32(recordSize(mix(key+uint64(i)), recFixed))
+		recs[i] = putRecord(nil, c.j.Seed, r)
+		evs[i] = event{kind: evRecord, page: r.seq, version: recordID(r.round, r.at, r.of)}
+	}
+	c.to.emit(evs...)
+	evs = evs[:0]
+	if n == 1 {
+		var start untorn.LSN
+		start, end, err = c.e.Append(recs[0])
+		evs = append(evs, event{kind: evRecordAt, page: first, a: uint64(start), b: uint64(end)})
+	} else {
+		var ends []untorn.LSN
+		ends, err = c.e.AppendBatch(recs, nil)
+		for i, x := range ends {
+			evs = append(evs, event{kind: evRecordAt, page: first + uint64(i), b: uint64(x)})
+			end = x
+		}
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("append: %w", err)
+	}
+	c.to.emit(evs...)
+	c.next += uint64(n)
+	return c.next - 1, end, nil
+}
+
+// appender is a caller who only logs.
+func (c *child) appender(ctx context.Context) error {
+	rng := c.j.rand(50)
+	for !c.stopped() {
+		n := 1
+		if rng.IntN(4) == 0 {
+			n = 2 + rng.IntN(6)
+		}
+		last, end, err := c.append(n, rng.Uint64())
+		if err != nil {
+			return err
+		}
+		if rng.IntN(3) > 0 {
+			if err := c.e.WaitDurable(ctx, end); err != nil {
+				return fmt.Errorf("wait for record %d: %w", last, err)
+			}
+			c.to.emit(event{kind: evRecordAck, page: last})
+		}
+		if rng.IntN(4) == 0 {
+			c.pause(time.Duration(rng.IntN(3)) * time.Millisecond)
+		}
+	}
+	return nil
+}
+
+// checkpoints lets go of the log now and then. Its payload is the record the log then begins with.
+func (c *child) checkpoints(ctx context.Context) error {
+	rng := c.j.rand(51)
+	for {
+		c.pause(time.Duration(5+rng.IntN(120)) * time.Millisecond)
+		if c.stopped() {
+			return nil
+		}
+		c.order.Lock()
+		c.logMu.Lock()
+		seq, redo := c.next, c.e.EndLSN()
+		c.logMu.Unlock()
+		c.order.Unlock()
+		c.to.emit(event{kind: evCkpt, a: seq, b: uint64(redo)})
+		if err := c.e.Checkpoint(ctx, redo, le.AppendUint64(nil, seq)); err != nil {
+			return fmt.Errorf("checkpoint: %w", err)
+		}
+		c.to.emit(event{kind: evCkptAck, a: seq})
+	}
+}
+
+// backends are what children use in turn; all of them have to leave the same on the disk.
+var backends = []ring.Backend{ring.Auto, ring.Auto, ring.Threads, ring.Buffered}

@@ -1,0 +1,101 @@
+package torture
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/ring"
+	"github.com/untorn/untorn/stages"
+)
+
+// shape is what a directory is made with; it changes when the directory is made anew.
+type shape struct {
+	PageSize  int
+	Pages     uint64
+	MaxPages  uint64
+	Batch     int
+	Batches   int
+	Unflushed int
+	Segment   int64
+	LogGroups int
+}
+
+func newShape(r *rand.Rand) shape {
+	sizes := []int{4 << 10, 16 << 10, 16 << 10, 64 << 10}
+	s := shape{PageSize: sizes[r.IntN(len(sizes))]}
+	s.Pages = uint64(16 + r.IntN(112))
+	if s.PageSize == 64<<10 {
+		s.Pages = s.Pages/4 + 8
+	}
+	s.MaxPages = 3 * s.Pages
+	// Few pages a batch and few regions: batches and reuse are what is tested, not speed.
+	s.Batch = []int{64 << 10, 128 << 10, 256 << 10}[r.IntN(3)]
+	s.Batches = 1 + r.IntN(4)
+	s.Unflushed = 1 + r.IntN(s.Batches)
+	s.Segment = []int64{256 << 10, 1 << 20, 4 << 20}[r.IntN(3)]
+	s.LogGroups = 1 + r.IntN(4)
+	return s
+}
+
+// job is what a child is told.
+type job struct {
+	Recover bool // only open
+	Dir     string
+	Mode    string
+	Mutants stages.Mutant
+	Seed    uint64
+	Round   uint32
+	Shape   shape
+	Backend string
+	DSync   bool
+	// LifeMS is when the child closes by itself, 0 = never.
+	LifeMS int
+}
+
+// lockWait is longer than a throttled disk needs for what a dead child left queued.
+const lockWait = 30 * time.Second
+
+func (j *job) options() untorn.Options {
+	o := untorn.Options{
+		Dir: j.Dir, Backend: ring.Backend(j.Backend), Memory: 16 << 20, Depth: 32,
+		BatchBytes: j.Shape.Batch, Batches: j.Shape.Batches, Unflushed: j.Shape.Unflushed,
+		SegmentBytes: j.Shape.Segment, LogGroups: j.Shape.LogGroups,
+		Unsafe: j.Mode == string(untorn.ModeNone),
+		// Opens are killed on purpose here: that many dead recoveries in a row mean nothing.
+		MaxRecoveries: 1 << 20, LockWait: lockWait, Mutants: j.Mutants,
+	}
+	if j.DSync {
+		o.DWBSync = untorn.DWBDSync
+	}
+	return o
+}
+
+func (j *job) rand(stream uint64) *rand.Rand {
+	return rand.New(rand.NewPCG(mixAll(j.Seed, uint64(j.Round), stream), stream))
+}
+
+// Data files are named by tag. Tag 0 is there all the time; the others come, are renamed and go.
+const mainTag = 0
+
+func fileName(tag uint32, moved bool) string {
+	switch {
+	case tag == mainTag:
+		return "main"
+	case moved:
+		return fmt.Sprintf("moved-%d", tag)
+	}
+	return fmt.Sprintf("side-%d", tag)
+}
+
+func parseName(name string) (tag uint32, moved, ok bool) {
+	if name == "main" {
+		return mainTag, false, true
+	}
+	if _, err := fmt.Sscanf(name, "side-%d", &tag); err == nil {
+		return tag, false, name == fileName(tag, false)
+	}
+	_, err := fmt.Sscanf(name, "moved-%d", &tag)
+	return tag, true, err == nil && name == fileName(tag, true)
+}
