@@ -5,6 +5,7 @@ package ring_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"testing"
 	"time"
 
@@ -145,7 +146,16 @@ func benchRing(b *testing.B, cfg ring.Config) ring.Ring {
 	return r
 }
 
+// benchFile is a new file, or the one that UNTORN_BENCH_FILE names, of at least benchBytes: to let
+// fio and this take turns on the very same blocks.
 func benchFile(b *testing.B) ring.File {
+	if name := os.Getenv("UNTORN_BENCH_FILE"); name != "" {
+		f, err := ringtest.Open(b, name)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return f
+	}
 	f := ringtest.Create(b, b.TempDir(), benchBytes)
 	if !f.Direct {
 		b.Log("the file system refuses O_DIRECT: these figures are the page cache's")

@@ -50,6 +50,9 @@ type uring struct {
 	regions atomic.Pointer[[]region]
 	table   int // places in the kernel's table of buffers, -1 = it cannot grow
 
+	timed bool     // the kernel takes a timeout with a wait
+	wait  waitArgs // the reaper's
+
 	helper *threads // flushes, Do, and ops the ring gets nowhere with
 
 	// fake lets a test put another result in a completion's place.
@@ -108,6 +111,7 @@ func setupUring(cfg Config) (*uring, error) {
 		slots:  make([]slot, cfg.Entries),
 		wake:   make(chan struct{}, 1),
 		reaped: make(chan struct{}),
+		timed:  p.Features&featExtArg != 0,
 	}
 	u.room.L = &u.mu
 	for i := range u.slots {
@@ -176,7 +180,7 @@ func (u *uring) probe() error {
 	atomic.StoreUint32(u.sq.tail, 1)
 	for atomic.LoadUint32(u.cq.tail) == 0 {
 		submit := 1 - atomic.LoadUint32(u.sq.head)
-		if _, errno := u.enter(submit, 1); errno != 0 && errno != syscall.EINTR {
+		if errno := u.enter(submit, 1); errno != 0 && errno != syscall.EINTR {
 			return fmt.Errorf("io_uring_enter: %w", errno)
 		}
 	}
@@ -190,15 +194,48 @@ func (u *uring) probe() error {
 // enter submits entries and waits for completions. It is a Syscall6, never a RawSyscall6: the raw
 // call keeps its P while it sleeps and stalls the garbage collector. Unlike the wrapper of the
 // iouring package it does not allocate when the call is interrupted.
-func (u *uring) enter(submit, wait uint32) (int, syscall.Errno) {
+func (u *uring) enter(submit, wait uint32) syscall.Errno {
 	var flags uintptr
 	if wait > 0 {
 		flags = uintptr(iouring.IORING_ENTER_FLAGS_GETEVENTS)
 	}
 	u.count.enters.Add(1)
-	n, _, errno := unix.Syscall6(iouring.SYS_IO_URING_ENTER, uintptr(u.fd), uintptr(submit),
+	_, _, errno := unix.Syscall6(iouring.SYS_IO_URING_ENTER, uintptr(u.fd), uintptr(submit),
 		uintptr(wait), flags, 0, 0)
-	return int(n), errno
+	return errno
+}
+
+// waitArgs is struct io_uring_getevents_arg, which the iouring package lacks, and what it refers to.
+type waitArgs struct {
+	sigmask        uint64
+	sigmaskSize, _ uint32
+	timeout        uint64 // address of time
+	time           unix.Timespec
+}
+
+const (
+	featExtArg      = 1 << 8 // Linux 5.11
+	enterExtArg     = 1 << 3
+	sizeOfGetEvents = 24 // waitArgs without time
+)
+
+// await sleeps until want completions are there, or one and waitLimit has passed; want is 1 on a
+// kernel that cannot be told a limit.
+func (u *uring) await(want uint32) syscall.Errno {
+	if want == 1 || !u.timed {
+		return u.enter(0, 1)
+	}
+	w := &u.wait
+	w.time = unix.NsecToTimespec(int64(waitLimit))
+	w.timeout = uint64(uintptr(unsafe.Pointer(&w.time)))
+	u.count.enters.Add(1)
+	_, _, errno := unix.Syscall6(iouring.SYS_IO_URING_ENTER, uintptr(u.fd), 0, uintptr(want),
+		uintptr(iouring.IORING_ENTER_FLAGS_GETEVENTS)|enterExtArg, uintptr(unsafe.Pointer(w)),
+		sizeOfGetEvents)
+	if errno == syscall.ETIME {
+		return 0
+	}
+	return errno
 }
 
 // whyNoUring turns the error of io_uring_setup into what an operator can act on.

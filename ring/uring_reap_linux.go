@@ -1,47 +1,54 @@
 package ring
 
 import (
-	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
 )
 
-// reap is the reaper. It looks at the completion queue in user space, lets the other goroutines
-// run once (often they submit more, or a completion comes meanwhile), looks again, and only then
+// The reaper waits for an eighth of what is in flight to complete, and one more, but not for longer
+// than waitLimit if there is one. At depth 32 this is worth a third of the CPU time: a wake-up for
+// each completion makes the submitter submit single ops from another thread, each of which then
+// costs a wake-up again. The limit is for the op that shares the ring with 31 on a disk that has
+// stalled. With fewer than eight in flight nothing is ever held back.
+const (
+	waitShare = 8
+	waitLimit = 100 * time.Microsecond
+)
+
+// reap is the reaper. It takes completions in user space as long as there are any, and only then
 // blocks in the kernel; with nothing in flight it blocks on a channel instead.
 func (u *uring) reap() {
 	defer close(u.reaped)
-	batch := make([]*Op, 0, len(u.slots))
+	done := make([]*Op, 0, len(u.slots))
 	again := make([]uint32, 0, len(u.slots))
-	yielded := false
+	fruitless := false // the last wait ended with nothing: then wait for one, without a limit
 	for {
-		if u.batch(&batch, &again) {
-			yielded = false
-			for i, op := range batch {
-				batch[i] = nil
+		if u.batch(&done, &again) {
+			fruitless = false
+			for i, op := range done {
+				done[i] = nil
 				deliver(op)
 			}
 			continue
 		}
-		if !yielded {
-			yielded = true
-			runtime.Gosched()
-			continue
-		}
-		yielded = false
 		u.mu.Lock()
-		idle := len(u.free) == len(u.slots)
-		stop := idle && u.stop
-		u.asleep = idle && !stop
+		inFlight := len(u.slots) - len(u.free)
+		stop := inFlight == 0 && u.stop
+		u.asleep = inFlight == 0 && !stop
 		u.mu.Unlock()
 		switch {
 		case stop:
 			return
-		case idle:
+		case inFlight == 0:
 			<-u.wake
 		default:
-			if _, errno := u.enter(0, 1); errno != 0 && errno != syscall.EINTR {
+			want := uint32(1)
+			if !fruitless {
+				want += uint32(inFlight / waitShare)
+			}
+			fruitless = true
+			if errno := u.await(want); errno != 0 && errno != syscall.EINTR {
 				// EAGAIN, EBUSY: short of memory. Completions appear in the queue all the same.
 				time.Sleep(100 * time.Microsecond)
 			}

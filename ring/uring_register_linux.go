@@ -64,7 +64,7 @@ func (u *uring) Register(mem []byte) (int, error) {
 		used += pieces(r.size)
 	}
 	r := region{
-		base:  uintptr(unsafe.Pointer(unsafe.SliceData(mem))),
+		base:  addrOf(mem),
 		size:  uintptr(len(mem)),
 		index: uint16(used),
 	}
@@ -145,10 +145,12 @@ func (u *uring) fixed(fixed int, b []byte) (uint16, bool) {
 		return 0, false
 	}
 	r := (*p)[fixed-1]
-	at := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - r.base
+	at := addrOf(b) - r.base
 	last := at + uintptr(len(b)) - 1
 	if at >= r.size || last >= r.size || at>>pieceShift != last>>pieceShift {
 		return 0, false
 	}
 	return r.index + uint16(at>>pieceShift), true
 }
+
+func addrOf(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b))) }

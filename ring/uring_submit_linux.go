@@ -136,8 +136,7 @@ func (u *uring) push() {
 		if n == 0 || int32(n) < 0 { // negative: the two loads straddled another's push
 			return
 		}
-		_, errno := u.enter(min(n, uint32(u.cfg.Group)), 0)
-		switch errno {
+		switch u.enter(min(n, uint32(u.cfg.Group)), 0) {
 		case 0, syscall.EINTR:
 		default:
 			// EAGAIN and EBUSY: the kernel is short of memory or wants completions reaped, and

@@ -22,27 +22,43 @@ func (f *File) Fd() uintptr { return f.File.Fd() }
 // Create makes a file of size bytes in dir, all written once, so that no later write allocates.
 func Create(t testing.TB, dir string, size int64) *File {
 	t.Helper()
-	name := filepath.Join(dir, "data")
-	w, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	b := CreateBuffered(t, dir, size)
+	d, err := Open(t, b.Name())
+	if err != nil {
+		return b
+	}
+	b.Close()
+	return d
+}
+
+// Open opens what is there for direct I/O.
+func Open(t testing.TB, name string) (*File, error) {
+	d, err := openDirect(name)
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { d.Close() })
+	return &File{File: d, Direct: true}, nil
+}
+
+// CreateBuffered is Create, with the page cache in between.
+func CreateBuffered(t testing.TB, dir string, size int64) *File {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(dir, "data"), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { f.Close() })
 	block := make([]byte, 1<<20)
 	for left := size; left > 0; left -= int64(len(block)) {
-		if _, err := w.Write(block[:min(left, int64(len(block)))]); err != nil {
+		if _, err := f.Write(block[:min(left, int64(len(block)))]); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := w.Sync(); err != nil {
+	if err := f.Sync(); err != nil {
 		t.Fatal(err)
 	}
-	f := &File{File: w}
-	if d, err := openDirect(name); err == nil {
-		w.Close()
-		f = &File{File: d, Direct: true}
-	}
-	t.Cleanup(func() { f.Close() })
-	return f
+	return &File{File: f}
 }
 
 // Memory is n bytes of page-aligned memory outside the Go heap. It is never given back.
