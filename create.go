@@ -187,9 +187,9 @@ func (p *places) createSuper(st *super.State) error {
 	if err := p.o.FS.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return &Error{Op: "remove", File: tmp, Err: err}
 	}
-	f, err := p.o.FS.Open(tmp, fsys.OpenFlags{Create: true, Direct: p.direct()})
+	f, err := openLocked(context.Background(), p.o, tmp, fsys.OpenFlags{Create: true, Direct: p.direct()})
 	if err != nil {
-		return &Error{Op: "create", File: tmp, Err: err}
+		return err
 	}
 	fill := func() error {
 		if err := f.Preallocate(0, super.FileBytes); err != nil {

@@ -187,6 +187,12 @@ func (f *File) format(ctx context.Context, from, to uint64, block int) error {
 
 // register makes a catalogue change durable: the engine record first, then the snapshot.
 func (e *Engine) register(ctx context.Context, kind uint8, info super.File, change func(*super.State)) error {
+	// What does not fit into super must be refused before the log says that it happened.
+	next := e.current().Clone()
+	change(next)
+	if err := super.Fits(next); err != nil {
+		return err
+	}
 	// Once the record may be durable the change is no longer cancelled half way.
 	ctx = context.WithoutCancel(ctx)
 	end, err := e.logChange(ctx, kind, info)

@@ -101,6 +101,11 @@ func (e *Engine) openData(ctx context.Context, st *super.State, i *super.File, f
 		return err
 	}
 	e.files[i.Name] = f
+	if i.Path != "" {
+		if _, err := checkStack(&e.o, filepath.Dir(i.Path)); err != nil {
+			return err
+		}
+	}
 	flags := e.places.flags()
 	flags.Device = i.Device
 	io, err := openLocked(ctx, &e.o, e.dataPath(i), flags)

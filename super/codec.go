@@ -81,6 +81,12 @@ func encode(s *State, seq uint64, zone int) ([]byte, error) {
 	return w.b, nil
 }
 
+// Fits reports whether a copy can hold s; the error wraps ErrFull.
+func Fits(s *State) error {
+	_, err := encode(s, 1, Zone)
+	return err
+}
+
 // crcWithout is the CRC-32C of b with the CRC field taken as zero.
 func crcWithout(b []byte) uint32 {
 	sum := crc32.Update(0, page.Castagnoli, b[:crcAt])

@@ -1,0 +1,61 @@
+# untorn. `make help` lists the targets.
+GO       ?= go
+FUZZTIME ?= 2s
+PKGS     := ./...
+ROUNDS   ?= 200
+DIR      ?= out/torture
+
+.DEFAULT_GOAL := help
+.PHONY: help build vet lint unit race fuzz cross test bench bench-go explore torture cover clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## the three commands into bin/
+	$(GO) build -o bin/ ./cmd/...
+
+vet: ## gofmt and go vet
+	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	$(GO) vet $(PKGS)
+
+lint: vet ## gofmt, vet and staticcheck
+	$(GO) tool staticcheck $(PKGS)
+
+unit: ## tests without the race detector: quick
+	$(GO) test -short $(PKGS)
+
+race: ## all tests, with the race detector
+	$(GO) test -race -timeout 8m $(PKGS)
+
+fuzz: ## every fuzz target for FUZZTIME
+	@set -e; for p in $$($(GO) list $(PKGS)); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	    echo "fuzz $$p $$f"; \
+	    $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -parallel 2 $$p >.fuzz.log 2>&1 || { cat .fuzz.log; rm -f .fuzz.log; exit 1; }; \
+	  done; done; rm -f .fuzz.log
+
+cross: ## builds for linux/arm64 and darwin/arm64, tests included
+	GOOS=linux GOARCH=arm64 $(GO) vet $(PKGS)
+	GOOS=darwin GOARCH=arm64 $(GO) vet $(PKGS)
+
+test: lint race fuzz cross ## all of the above: what CI runs
+
+bench: build ## every mode beside the drive's limit, with an HTML report
+	bin/untornbench
+
+bench-go: ## go test benchmarks, for benchstat
+	$(GO) test -run '^$$' -bench . -benchmem $(PKGS)
+
+explore: build ## every reachable crash state, longer than the tests do
+	bin/untornctl explore -mode doublewrite -budget 5m
+
+torture: build ## ROUNDS kills in DIR, on the file system it lies on
+	bin/untornctl torture -dir $(DIR) -rounds $(ROUNDS) -mode doublewrite
+
+cover: ## coverage of the whole module by all tests
+	$(GO) test -short -coverpkg=./... -coverprofile=out.cover $(PKGS)
+	$(GO) tool cover -func=out.cover | tail -1
+	@rm -f out.cover
+
+clean: ## remove what the targets made
+	rm -rf bin out .fuzz.log
