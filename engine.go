@@ -319,6 +319,9 @@ func (e *Engine) release() error {
 	for _, r := range e.rings {
 		errs = append(errs, r.Close())
 	}
+	if e.dwb != nil {
+		e.dwb.Abandon()
+	}
 	if e.walDir != nil {
 		errs = append(errs, e.walDir.Close())
 	}
@@ -328,7 +331,10 @@ func (e *Engine) release() error {
 		}
 	}
 	if e.frames != nil {
-		errs = append(errs, e.frames.Close())
+		// Frames that callers still hold keep the memory until they give them back.
+		if err := e.frames.Close(); err != nil && !errors.Is(err, aligned.ErrInUse) {
+			errs = append(errs, err)
+		}
 	}
 	errs = append(errs, e.places.close())
 	return errors.Join(errs...)

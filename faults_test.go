@@ -434,6 +434,9 @@ func TestPoison(t *testing.T) {
 			if err := e.Close(ctx); !errors.Is(err, untorn.ErrPoisoned) {
 				t.Errorf("close: %v", err)
 			}
+			if n := e.Stats().Memory.InUse; n != 0 {
+				t.Errorf("%d bytes of page memory were not given back", n)
+			}
 			e, err = reopen(o)
 			if err != nil {
 				t.Fatalf("reopen: %v", err)

@@ -102,17 +102,14 @@ func (f *File) readChunk(ctx context.Context, pages []PageRead) error {
 	}
 	select {
 	case <-call.Done():
-	case <-e.ended: // Close gave up waiting for this call, and the stages are gone
+	case <-e.ended: // Close gave up waiting for this call; rings and stages are gone
+		e.frames.Put(c.frames[:len(pages)])
 		return &Error{Op: "read", File: f.desc.Name, Err: ErrClosed}
 	case <-ctx.Done():
-		// The frames are the stages' until the read is over; somebody must wait for that.
-		e.background.Add(1)
-		go func() {
-			defer e.background.Done()
+		go func() { // the frames are the kernel's until the read is over
 			select {
 			case <-call.Done():
-			case <-e.poison.C(): // the stages may be gone before they answer
-				return
+			case <-e.ended:
 			}
 			e.frames.Put(c.frames[:len(pages)])
 		}()

@@ -204,6 +204,42 @@ func (s *Stage) Run(ctx context.Context) {
 	}
 }
 
+// Abandon gives back the memory of writes that poison left unfinished. To be called when Run has
+// returned and the rings are closed: until then the kernel may still be reading it.
+func (s *Stage) Abandon() {
+	put := func(f *aligned.Frame) {
+		if f.Buf != nil {
+			s.scratch = append(s.scratch[:0], *f)
+			s.cfg.Frames.Put(s.scratch)
+			*f = aligned.Frame{}
+		}
+	}
+	rest := func(w *stages.Write, pos int) {
+		for i := pos; i < len(w.Pages); i++ {
+			put(&w.Pages[i].Frame)
+		}
+	}
+	for _, b := range s.all {
+		for i := range b.Entries {
+			put(&b.Entries[i].Frame)
+		}
+	}
+	if s.write != nil {
+		rest(s.write, s.writePos)
+		s.write = nil
+	}
+	for {
+		select {
+		case m := <-s.inbox:
+			if m.Write != nil {
+				rest(m.Write, 0)
+			}
+		default:
+			return
+		}
+	}
+}
+
 func (s *Stage) message(m stages.Msg) {
 	switch {
 	case m.Write != nil:
@@ -220,9 +256,11 @@ func (s *Stage) message(m stages.Msg) {
 	}
 }
 
-// refuse answers a Write after poison. Its frames are not reused: the engine is going down.
+// refuse answers a Write after poison.
 func (s *Stage) refuse(w *stages.Write) {
 	for i := range w.Pages {
+		s.scratch = append(s.scratch[:0], w.Pages[i].Frame)
+		s.cfg.Frames.Put(s.scratch) // no copy of it was submitted
 		if c := w.Pages[i].W.Call; c != nil {
 			c.Fail(s.cfg.Poison.Err())
 			c.Complete(1)
@@ -235,6 +273,10 @@ func (s *Stage) drop() {
 	if s.write != nil {
 		w := s.write
 		s.write = nil
+		for i := s.writePos; i < len(w.Pages); i++ {
+			s.scratch = append(s.scratch[:0], w.Pages[i].Frame)
+			s.cfg.Frames.Put(s.scratch)
+		}
 		w.Taken <- struct{}{} // its waiters learn of the poison themselves
 	}
 }

@@ -8,7 +8,7 @@ import (
 
 // What a flush means on a stack.
 const (
-	FlushesOff      = "off"      // a durability hole: some layer swallows flushes above a volatile cache
+	FlushesOff      = "off"      // a durability hole: a volatile cache gets no flushes
 	FlushesSent     = "sent"     // flushes are sent down to every drive
 	FlushesNeedless = "needless" // every drive was read and has no volatile cache
 	FlushesUnknown  = "unknown"  // something could not be read
@@ -50,7 +50,8 @@ func (r *Report) writeCache(st *stack) WriteCache {
 	}
 	needless := len(st.leaves) > 0
 	for _, leaf := range st.leaves {
-		dc := DriveCache{Name: leaf.Name, Volatile: leaf.volatileCache(), Kernel: st.kernelQueue(leaf).WriteCache}
+		dc := DriveCache{Name: leaf.Name, Volatile: leaf.volatileCache(),
+			Kernel: st.kernelQueue(leaf).WriteCache}
 		w.Drives = append(w.Drives, dc)
 		volatile, known := dc.Volatile.Get()
 		needless = needless && known && !volatile
@@ -62,7 +63,8 @@ func (r *Report) writeCache(st *stack) WriteCache {
 	case len(w.Unread) > 0 || len(st.leaves) == 0:
 		w.State, w.Summary = FlushesUnknown, "not everything could be read: "+strings.Join(w.Unread, "; ")
 	case needless:
-		w.State, w.Summary = FlushesNeedless, "no drive here has a volatile cache: a completed direct write is as durable as a flushed one"
+		w.State, w.Summary = FlushesNeedless, "no drive here has a volatile cache: a "+
+			"completed direct write is as durable as a flushed one"
 	default:
 		w.State, w.Summary = FlushesSent, "flushes are sent down to every drive"
 	}
@@ -95,9 +97,11 @@ func (s *stack) judge(w *WriteCache, leaf *Device, volatile, known bool) {
 			w.add(&w.Unread, fmt.Sprintf("write_cache of %s: %s", d.Name, d.queue().WriteCache.Why()))
 		case wc == "write back":
 		case known && volatile:
-			w.add(&w.Holes, fmt.Sprintf("%s has a volatile cache, but %s is set to %.20q and gets no flushes", leaf.Name, d.Name, wc))
+			w.add(&w.Holes, fmt.Sprintf("%s has a volatile cache, but %s is set to %.20q "+
+				"and gets no flushes", leaf.Name, d.Name, wc))
 		case !known:
-			w.add(&w.Unread, fmt.Sprintf("%s is %.20q, and whether %s has a volatile cache could not be read", d.Name, wc, leaf.Name))
+			w.add(&w.Unread, fmt.Sprintf("%s is %.20q, and whether %s has a volatile cache "+
+				"could not be read", d.Name, wc, leaf.Name))
 		}
 	}
 }

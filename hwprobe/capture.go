@@ -53,7 +53,7 @@ type Host struct {
 // Kinds of thing a path can be. Only FileRegular, FileProbe and FileBlock have pages.
 const (
 	FileRegular   = "regular"   // an existing file, looked at itself
-	FileProbe     = "probe"     // an empty file made beside, or a file found in, the directory asked about
+	FileProbe     = "probe"     // a file made or found in the directory asked about
 	FileBlock     = "block"     // a block device
 	FileDirectory = "directory" // a directory in which no file could be looked at
 )
@@ -61,7 +61,7 @@ const (
 // File is what the kernel says of the file (statx), and whether O_DIRECT opens it.
 type File struct {
 	Kind           string       `json:"kind,omitempty"`
-	Subject        string       `json:"subject,omitempty"` // what was looked at, where it is not the path
+	Subject        string       `json:"subject,omitempty"` // what was looked at, if not the path
 	ReportsAtomic  Fact[bool]   `json:"reports_atomic,omitzero"`
 	AtomicAttr     Fact[bool]   `json:"atomic_attribute,omitzero"`
 	UnitMin        Fact[uint64] `json:"unit_min,omitzero"`
@@ -267,7 +267,8 @@ func parseCaptures(b []byte) ([]*Report, error) {
 		}
 		return out, nil
 	}
-	return nil, fmt.Errorf("not a capture: schema is %.60q, want %q or %q", head.Schema, SchemaCapture, SchemaCaptures)
+	return nil, fmt.Errorf("not a capture: schema is %.60q, want %q or %q", head.Schema,
+		SchemaCapture, SchemaCaptures)
 }
 
 func parseCapture(b []byte) (*Report, error) {

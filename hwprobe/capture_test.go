@@ -28,9 +28,11 @@ func TestBadCaptures(t *testing.T) {
 		"value and reason": `{` + ok + `,"file":{"unit_max":{"value":16384,"missing":"EACCES"}}}`,
 		"same name twice":  `{` + ok + `,"devices":[{"name":"a"},{"name":"a"}]}`,
 		"no name":          `{` + ok + `,"devices":[{"kind":"nvme"}]}`,
-		"too many devices": `{` + ok + `,"devices":[` + strings.Repeat(`{"name":"a"},`, maxDevices) + `{"name":"b"}]}`,
-		"too many links":   `{` + ok + `,"devices":[{"name":"a","on":[` + strings.Repeat(`"a",`, maxEdges) + `"a"]}]}`,
-		"deep nesting":     strings.Repeat(`[`, 100000),
+		"too many devices": `{` + ok + `,"devices":[` + strings.Repeat(`{"name":"a"},`,
+			maxDevices) + `{"name":"b"}]}`,
+		"too many links": `{` + ok + `,"devices":[{"name":"a","on":[` + strings.Repeat(`"a",`,
+			maxEdges) + `"a"]}]}`,
+		"deep nesting": strings.Repeat(`[`, 100000),
 	} {
 		if _, err := ReadCaptures(strings.NewReader(doc)); err == nil {
 			t.Errorf("%s: taken for a capture", name)
@@ -68,7 +70,8 @@ func TestFactForms(t *testing.T) {
 	if unread.Or(true) != true || unread.Why() != "not recorded" {
 		t.Error("a datum nobody recorded is not told apart")
 	}
-	if got := reason(&fs.PathError{Op: "open", Path: "/x", Err: errors.New("EACCES")}); got != "EACCES" {
+	open := &fs.PathError{Op: "open", Path: "/x", Err: errors.New("EACCES")}
+	if got := reason(open); got != "EACCES" {
 		t.Errorf("reason %q", got)
 	}
 }
@@ -108,7 +111,8 @@ func TestRenderIsPrintable(t *testing.T) {
 	if err := doc.RenderFleet(&b); err != nil {
 		t.Fatal(err)
 	}
-	if i := strings.IndexFunc(b.String(), func(c rune) bool { return c < ' ' && c != '\n' || c == 0x7f }); i >= 0 {
+	control := func(c rune) bool { return c < ' ' && c != '\n' || c == 0x7f }
+	if i := strings.IndexFunc(b.String(), control); i >= 0 {
 		t.Errorf("control character %#x reaches the terminal", b.String()[i])
 	}
 }
@@ -143,7 +147,8 @@ func TestWriters(t *testing.T) {
 	if w[1].Answer != Unknown || !strings.Contains(w[1].Promise, "Amazon") {
 		t.Errorf("InnoDB on EBS: %+v", w[1])
 	}
-	if w = load(t, "ebs-ext4-bigalloc").Decide(32768, Policy{}).Writers; strings.Contains(w[1].Promise, "Amazon") {
+	w = load(t, "ebs-ext4-bigalloc").Decide(32768, Policy{}).Writers
+	if strings.Contains(w[1].Promise, "Amazon") {
 		t.Errorf("beyond what Amazon promises: %+v", w[1])
 	}
 	w = load(t, "fs-zfs").Decide(16384, Policy{}).Writers

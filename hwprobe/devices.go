@@ -80,7 +80,8 @@ func (c *collector) read(ctx context.Context, dir, name, dev string) Device {
 	case KindBcache:
 		below(c.slaves(dir)...)
 	case KindLoop:
-		d.Loop = &Loop{Backing: c.s.text(dir + "/loop/backing_file"), Offset: c.s.num(dir + "/loop/offset"),
+		d.Loop = &Loop{Backing: c.s.text(dir + "/loop/backing_file"),
+			Offset: c.s.num(dir + "/loop/offset"),
 			Direct: c.s.num(dir + "/loop/dio")}
 		if file, ok := d.Loop.Backing.Get(); ok {
 			fs, under := c.ask.under(c.s.path(file))
@@ -128,7 +129,8 @@ func (c *collector) kind(dir, name string) (string, Fact[string]) {
 	if driver.Known() {
 		return KindOther, driver
 	}
-	for _, p := range []string{"zram", "nbd", "ram", "nullb", "ublkb", "rbd", "drbd", "mmcblk", "xvd", "zd"} {
+	for _, p := range []string{"zram", "nbd", "ram", "nullb", "ublkb", "rbd", "drbd", "mmcblk",
+		"xvd", "zd"} {
 		rest, ok := strings.CutPrefix(name, p)
 		if ok && strings.Trim(rest, "0123456789") == "" {
 			return KindOther, Known(p, "its name")
@@ -179,7 +181,8 @@ func (c *collector) nameParts(d *Device) {
 }
 
 func (c *collector) md(dir string) *MD {
-	m := &MD{Level: c.s.text(dir + "/md/level"), Chunk: c.s.num(dir + "/md/chunk_size"), Degrade: c.s.num(dir + "/md/degraded")}
+	m := &MD{Level: c.s.text(dir + "/md/level"), Chunk: c.s.num(dir + "/md/chunk_size"),
+		Degrade: c.s.num(dir + "/md/degraded")}
 	for _, e := range c.s.list(dir + "/md") {
 		if !strings.HasPrefix(e, "dev-") {
 			continue
@@ -270,7 +273,8 @@ func (c *collector) multipath(d *Device, dir string) {
 // scsi reads what the sd driver shows, and the Block Limits VPD page (B0h) from sysfs.
 func (c *collector) scsi(dir string) *SCSI {
 	dev := dir + "/device"
-	s := &SCSI{Vendor: c.s.text(dev + "/vendor"), Model: c.s.text(dev + "/model"), Revision: c.s.text(dev + "/rev")}
+	s := &SCSI{Vendor: c.s.text(dev + "/vendor"), Model: c.s.text(dev + "/model"),
+		Revision: c.s.text(dev + "/rev")}
 	s.Adapter = c.adapter(dev)
 	for _, e := range c.s.list(dev + "/scsi_disk") {
 		s.CacheType = c.s.text(dev + "/scsi_disk/" + e + "/cache_type")

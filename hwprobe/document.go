@@ -44,7 +44,8 @@ func Evaluate(reports []*Report, pages []int, pol Policy) Document {
 		doc.Exit = ExitUnknown // nothing was answered
 	}
 	for _, r := range reports {
-		res := Result{Path: r.Path, Error: r.Error, WriteCache: r.WriteCache(), Notes: r.Notes(), Capture: r}
+		res := Result{Path: r.Path, Error: r.Error, WriteCache: r.WriteCache(), Notes: r.Notes(),
+			Capture: r}
 		if r.Error != "" {
 			doc.Exit = ExitUnknown
 		}

@@ -63,7 +63,8 @@ func FuzzCapture(f *testing.F) {
 func evidence(t *testing.T, r *Report, v Verdict) {
 	t.Helper()
 	p := uint64(v.PageBytes)
-	if !r.File.ReportsAtomic.Or(false) || !r.File.AtomicAttr.Or(false) || r.File.UnitMax.Or(0) < p || !isPow2(p) {
+	if !r.File.ReportsAtomic.Or(false) || !r.File.AtomicAttr.Or(false) ||
+		r.File.UnitMax.Or(0) < p || !isPow2(p) {
 		t.Errorf("relaxed without the file's word for %d", p)
 	}
 	if r.WriteCache().Off() {

@@ -205,7 +205,8 @@ func lbaSize(p IDPage) (uint64, string) {
 		i |= int(flbas>>5&3) << 4
 	}
 	if nlbaf > 63 || i > int(nlbaf) {
-		return 0, fmt.Sprintf("Identify Namespace page is not plausible: format %d of %d", i, int(nlbaf)+1)
+		return 0, fmt.Sprintf("Identify Namespace page is not plausible: format %d of %d", i,
+			int(nlbaf)+1)
 	}
 	lbads := p[128+4*i+2]
 	if lbads < 9 || lbads > 16 {

@@ -130,7 +130,8 @@ func TestPageJSON(t *testing.T) {
 	if !bytes.Equal(got, want) {
 		t.Error("a page does not survive its dump")
 	}
-	for _, bad := range []string{`["xyz: 00"]`, `["000 00"]`, `["fff: 0000"]`, `["000: 0"]`, `["000: zz"]`, `["10000: 00"]`, `"00"`, `[1]`} {
+	for _, bad := range []string{`["xyz: 00"]`, `["000 00"]`, `["fff: 0000"]`, `["000: 0"]`,
+		`["000: zz"]`, `["10000: 00"]`, `"00"`, `[1]`} {
 		if err := json.Unmarshal([]byte(bad), &got); err == nil {
 			t.Errorf("%s is taken for a page", bad)
 		}
@@ -154,7 +155,8 @@ func TestMask(t *testing.T) {
 	if err := WriteCaptures(&b, []*Report{r}); err != nil {
 		t.Fatal(err)
 	}
-	for _, secret := range []string{"SERIAL0123456789", "abcdefghijkl", "53455249414c30313233343536373839", "756e69717565"} {
+	for _, secret := range []string{"SERIAL0123456789", "abcdefghijkl",
+		"53455249414c30313233343536373839", "756e69717565"} {
 		if strings.Contains(b.String(), secret) {
 			t.Errorf("%q is still in the capture", secret)
 		}

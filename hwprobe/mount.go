@@ -63,7 +63,8 @@ func parseMountinfo(line string) (*Mount, uint64, bool) {
 		super = r[2]
 	}
 	k := func(v string) Fact[string] { return Known(unescape(v), mountinfoPath) }
-	return &Mount{Dev: k(l[2]), Point: k(l[4]), Options: k(l[5]), FS: k(r[0]), Source: k(r[1]), Super: k(super)}, id, true
+	return &Mount{Dev: k(l[2]), Point: k(l[4]), Options: k(l[5]), FS: k(r[0]), Source: k(r[1]),
+		Super: k(super)}, id, true
 }
 
 // unescape undoes the kernel's octal escapes of blanks and backslashes.

@@ -64,7 +64,8 @@ func nextSteps(d *decision, v Verdict) []string {
 	case "11e":
 		add("reset the controller (nvme reset) or reboot, so that the kernel reads the limit again")
 	case "11g":
-		add("a drive whose namespace sets NSABP and NAWUPF; or, if its data sheet promises AWUPF, the AWUPF override (-trust-awupf)")
+		add("a drive whose namespace sets NSABP and NAWUPF; or, if its data sheet promises " +
+			"AWUPF, the AWUPF override (-trust-awupf)")
 	case "13":
 		add("report it: the kernel advertised what it did not do")
 	}
@@ -79,7 +80,8 @@ func nextSteps(d *decision, v Verdict) []string {
 // nextLimit helps where a limit is missing or too small: who has to change depends on the layer.
 func (d *decision) nextLimit(add func(string, ...any), fs string) {
 	hw := d.st.device().queue().AtomicUnitMax.Or(0)
-	reflink := "XFS with reflink (the default), kernel 6.16 or newer, writes pages copy-on-write in software; " +
+	reflink := "XFS with reflink (the default), kernel 6.16 or newer, writes pages " +
+		"copy-on-write in software; " +
 		"that can be vouched for on NVMe drives whose cache can be read"
 	switch {
 	case !d.r.kernelAtLeast(6, 11):
@@ -97,7 +99,8 @@ func (d *decision) nextLimit(add func(string, ...any), fs string) {
 	case fs == "xfs":
 		add("mkfs.xfs -m reflink=1, kernel 6.16 or newer: copy-on-write in software")
 	case hw < d.p && (fs == "ext4" || fs == ""):
-		add("a drive whose namespace promises the page whole (NSABP, NAWUPF), with nothing above it that hides that")
+		add("a drive whose namespace promises the page whole (NSABP, NAWUPF), with nothing " +
+			"above it that hides that")
 		if leaf := d.awupfOnly(); leaf != "" {
 			add("%s states AWUPF only: Linux 7.0 and newer ignore it", leaf)
 		}
@@ -133,6 +136,7 @@ func (d *decision) nextLayers(add func(string, ...any), v Verdict) {
 	case strings.Contains(v.Reason, "starts at sector"):
 		add("align the volume's data to %s (pvcreate --dataalignment, mdadm --data-offset)", size(d.p))
 	default:
-		add("linear, striped, mirror, crypt or multipath device mapper, or RAID 0, 1 or 10, in place of that layer")
+		add("linear, striped, mirror, crypt or multipath device mapper, or RAID 0, 1 or 10, " +
+			"in place of that layer")
 	}
 }

@@ -98,9 +98,11 @@ func (r *Report) Notes() []string {
 		add("not seen: %s", h)
 	}
 	if root, ok := r.Host.Root.Get(); ok && !root {
-		add("not seen: run without root; Identify needs root or group disk, device-mapper tables need root")
+		add("not seen: run without root; Identify needs root or group disk, device-mapper " +
+			"tables need root")
 	}
-	add("cannot be seen from here: caches of a hypervisor or controller, and a drive that lies about any of this")
+	add("cannot be seen from here: caches of a hypervisor or controller, and a drive that " +
+		"lies about any of this")
 	return out
 }
 
@@ -115,11 +117,11 @@ func (r *Report) mountNotes(add func(string, ...any)) {
 		{"ext4", "nobarrier", "nobarrier: ext4 sends no flushes; nothing is durable at a power cut"},
 		{"xfs", "nobarrier", "nobarrier: a no-op on XFS since kernel 4.10"},
 		{"ext4", "data=journal", "data=journal: O_DIRECT silently goes through the page cache"},
-		{"ext4", "data=writeback", "data=writeback: after a crash a grown file may show old disk contents; pages in place are not affected"},
-		{"btrfs", "nodatacow", "nodatacow: pages are overwritten in place, so copy-on-write protects nothing"},
+		{"ext4", "data=writeback", "data=writeback: after a crash a grown file may show old disk contents"},
+		{"btrfs", "nodatacow", "nodatacow: pages are overwritten in place, unprotected"},
 		{"btrfs", "nobarrier", "nobarrier: btrfs sends no flushes; nothing is durable at a power cut"},
 		{"", "sync", "sync: every write is flushed; an explicit flush adds nothing"},
-		{"", "dax=always", "dax=always: O_DIRECT copies into memory-mapped storage; a tear is possible at any store"},
+		{"", "dax=always", "dax=always: writes are stores into memory; any of them can tear"},
 		{"", "ro", "ro: mounted read-only"},
 	} {
 		if (n.fs == "" || n.fs == fs) && d.hasSuper(n.opt) {
@@ -128,7 +130,8 @@ func (r *Report) mountNotes(add func(string, ...any)) {
 	}
 	switch fs {
 	case "zfs", "btrfs", "bcachefs":
-		add("file system: %s writes copy-on-write and has no RWF_ATOMIC; it is judged by itself for plain writers below", fs)
+		add("file system: %s writes copy-on-write and has no RWF_ATOMIC; it is judged by "+
+			"itself for plain writers below", fs)
 	case "nfs", "nfs4", "cifs", "smb3", "ceph", "fuse", "9p", "virtiofs", "glusterfs", "lustre":
 		add("file system: %s: what a flush and a torn write mean is decided at the other end", fs)
 	case "tmpfs", "ramfs":
@@ -142,10 +145,13 @@ func (d *Device) notes(add func(string, ...any)) {
 	if n := d.NVMe; n != nil {
 		m := n.model()
 		switch {
-		case m == "Amazon EC2 NVMe Instance Storage", m == "nvme_card", strings.HasPrefix(m, "Microsoft NVMe Direct Disk"):
+		case m == "Amazon EC2 NVMe Instance Storage", m == "nvme_card",
+			strings.HasPrefix(m, "Microsoft NVMe Direct Disk"):
 			add("%s: an ephemeral instance disk: its contents end with the instance", d.Name)
-		case m == "Amazon Elastic Block Store", m == "nvme_card-pd", strings.HasPrefix(m, "MSFT NVMe Accelerator"):
-			add("%s: a network volume: expect flush latency of a network, and keep several writes in flight", d.Name)
+		case m == "Amazon Elastic Block Store", m == "nvme_card-pd",
+			strings.HasPrefix(m, "MSFT NVMe Accelerator"):
+			add("%s: a network volume: expect flush latency of a network, and keep several "+
+				"writes in flight", d.Name)
 		}
 		if t := n.Transport.Or("pcie"); t != "pcie" {
 			add("%s: NVMe over %.20s: a network volume", d.Name, t)
@@ -154,7 +160,8 @@ func (d *Device) notes(add func(string, ...any)) {
 			add("%s: VWC is %#x: bit 0 is clear, so there is no volatile cache", d.Name, vwc)
 		}
 		if awun, ok := n.Ctrl.AWUN.Get(); ok && awun > 0 && n.Ctrl.AWUPF.Or(1) == 0 {
-			add("%s: AWUN %d keeps commands apart from each other; AWUPF 0 says a power cut tears anything above one block", d.Name, awun)
+			add("%s: AWUN %d keeps commands apart from each other; AWUPF 0 says a power cut "+
+				"tears anything above one block", d.Name, awun)
 		}
 	}
 	if z := d.queue().Zoned.Or("none"); z != "none" {
@@ -162,13 +169,15 @@ func (d *Device) notes(add func(string, ...any)) {
 	}
 	switch d.Kind {
 	case KindPMem:
-		add("%s: persistent memory: a store of 8 bytes is whole, a sector is only with a BTT; no RWF_ATOMIC", d.Name)
+		add("%s: persistent memory: a store of 8 bytes is whole, a sector is only with a "+
+			"BTT; no RWF_ATOMIC", d.Name)
 	case KindLoop:
 		if d.Loop != nil {
 			add("%s: a loop device on %s: a flush becomes an fsync of that file", d.Name, d.Loop.Backing)
 		}
 	case KindVirtio:
-		add("%s: a virtual disk: a flush reaches the hypervisor; what it does with it cannot be seen", d.Name)
+		add("%s: a virtual disk: a flush reaches the hypervisor; what it does with it "+
+			"cannot be seen", d.Name)
 	case KindBcache:
 		add("%s: bcache: two devices decide what a write means", d.Name)
 	case KindMD:

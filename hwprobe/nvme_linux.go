@@ -85,7 +85,8 @@ func openNode(node, dev string) (*os.File, error) {
 		f.Close()
 		return nil, fmt.Errorf("%s is no device node", node)
 	}
-	if have := devString(unix.Major(uint64(sys.Rdev)), unix.Minor(uint64(sys.Rdev))); block && dev != "" && have != dev {
+	have := devString(unix.Major(uint64(sys.Rdev)), unix.Minor(uint64(sys.Rdev)))
+	if block && dev != "" && have != dev {
 		f.Close()
 		return nil, fmt.Errorf("%s is device %s, not %s", node, have, dev)
 	}

@@ -70,7 +70,8 @@ func (r *Report) pages() bool {
 }
 
 func host() Host {
-	h := Host{OS: Known(runtime.GOOS, ""), Arch: Known(runtime.GOARCH, ""), Root: Known(os.Geteuid() == 0, "")}
+	h := Host{OS: Known(runtime.GOOS, ""), Arch: Known(runtime.GOARCH, ""),
+		Root: Known(os.Geteuid() == 0, "")}
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
 		h.Kernel = Missing[string](err.Error(), "uname")
@@ -159,7 +160,8 @@ func firstFile(dir string) string {
 // at once.
 func scratch(dir string) (int, error) {
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
-	if err == nil || !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EISDIR) && !errors.Is(err, unix.EINVAL) {
+	if err == nil || !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EISDIR) &&
+		!errors.Is(err, unix.EINVAL) {
 		return fd, err
 	}
 	t, err := os.CreateTemp(dir, ".hwprobe-*")

@@ -39,7 +39,8 @@ func TestProbeHere(t *testing.T) {
 		must(t, WriteCaptures(&b, []*Report{r}))
 		again, err := ReadCaptures(strings.NewReader(b.String()))
 		must(t, err)
-		here, there := Evaluate([]*Report{r}, DefaultPages(), Policy{}), Evaluate(again, DefaultPages(), Policy{})
+		here := Evaluate([]*Report{r}, DefaultPages(), Policy{})
+		there := Evaluate(again, DefaultPages(), Policy{})
 		if here.Exit != there.Exit {
 			t.Errorf("%s: exit %d here, %d from its own capture", path, here.Exit, there.Exit)
 		}
@@ -53,7 +54,8 @@ func TestProbeHere(t *testing.T) {
 
 func TestProbeBadPaths(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := Probe(context.Background(), filepath.Join(dir, "missing"), Options{}); !errors.Is(err, fs.ErrNotExist) {
+	_, err := Probe(context.Background(), filepath.Join(dir, "missing"), Options{})
+	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing path: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -93,7 +95,8 @@ func TestNoProbeFile(t *testing.T) {
 		t.Errorf("an empty directory is looked at through a %s", r.File.Kind)
 	}
 	must(t, os.WriteFile(filepath.Join(dir, "there"), nil, 0o600))
-	if r := probe(t, dir, Options{NoProbeFile: true}); r.File.Kind != FileProbe || !strings.Contains(r.File.Subject, "there") {
+	if r := probe(t, dir, Options{NoProbeFile: true}); r.File.Kind != FileProbe ||
+		!strings.Contains(r.File.Subject, "there") {
 		t.Errorf("looked at %q (%s)", r.File.Subject, r.File.Kind)
 	}
 }
@@ -115,7 +118,8 @@ func TestUnreadableDirectory(t *testing.T) {
 func TestMaskBitAlone(t *testing.T) {
 	var f File
 	f.fromStatx(&unix.Statx_t{Mask: unix.STATX_WRITE_ATOMIC, Attributes: unix.STATX_ATTR_WRITE_ATOMIC})
-	if !f.ReportsAtomic.Or(false) || f.AtomicAttr.Or(true) || f.UnitMax.Or(1) != 0 || f.DIOOffsetAlign.Known() {
+	if !f.ReportsAtomic.Or(false) || f.AtomicAttr.Or(true) || f.UnitMax.Or(1) != 0 ||
+		f.DIOOffsetAlign.Known() {
 		t.Errorf("%+v", f)
 	}
 	f = File{}

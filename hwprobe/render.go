@@ -63,7 +63,8 @@ func (p *printer) verdicts(vs []Verdict) {
 	t := tabwriter.NewWriter(&p.b, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "Page\tDoublewrite, for a writer that uses RWF_ATOMIC\tRule\tWhy\n")
 	for _, v := range vs {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", size(uint64(max(v.PageBytes, 0))), v.headline(), v.Rule, oneLine(v.Reason))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", size(uint64(max(v.PageBytes, 0))), v.headline(),
+			v.Rule, oneLine(v.Reason))
 	}
 	t.Flush()
 	for _, v := range vs {
@@ -177,7 +178,8 @@ func (d Document) RenderFleet(w io.Writer) error {
 	}
 	fmt.Fprint(t, "\tWrite cache\n")
 	for _, res := range d.Results {
-		fmt.Fprintf(t, "%s\t%s\t%s", oneLine(res.Capture.label()), res.Capture.on(), res.Capture.Host.Kernel)
+		fmt.Fprintf(t, "%s\t%s\t%s", oneLine(res.Capture.label()), res.Capture.on(),
+			res.Capture.Host.Kernel)
 		for _, v := range res.Verdicts {
 			fmt.Fprintf(t, "\t%s (%s)", v.short(), v.Rule)
 		}

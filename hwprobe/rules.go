@@ -51,7 +51,8 @@ func ruleSubject(d *decision) (Outcome, string) {
 	switch d.r.File.Kind {
 	case FileRegular, FileProbe, FileBlock:
 	case FileDirectory:
-		return SaysUnknown, "no file could be made or found in the directory to look at" + because(d.r.File.Subject)
+		return SaysUnknown, "no file could be made or found in the directory to look at" +
+			because(d.r.File.Subject)
 	case "":
 		return SaysUnknown, "what the path is was not recorded"
 	default:
@@ -77,7 +78,8 @@ func rulePage(d *decision) (Outcome, string) {
 	lba, all := d.st.lba()
 	switch {
 	case d.p < 512 || d.p < lba:
-		return SaysRequired, fmt.Sprintf("%s is smaller than a logical block of %s", size(d.p), size(max(lba, 512)))
+		return SaysRequired, fmt.Sprintf("%s is smaller than a logical block of %s", size(d.p),
+			size(max(lba, 512)))
 	case !all:
 		return Unread, "logical block size of every device"
 	}
@@ -92,7 +94,8 @@ func ruleMask(d *decision) (Outcome, string) {
 	case !has && d.layerWithNone() != "":
 		return SaysRequired, d.layerWithNone()
 	case !has:
-		return SaysRequired, fmt.Sprintf("this kernel (%s) or %s does not report atomic writes", d.r.Host.Kernel, d.fsName())
+		return SaysRequired, fmt.Sprintf("this kernel (%s) or %s does not report atomic writes",
+			d.r.Host.Kernel, d.fsName())
 	}
 	return Pass, "STATX_WRITE_ATOMIC is in the mask"
 }
@@ -158,7 +161,8 @@ func ruleUnit(d *decision) (Outcome, string) {
 	case okH && hi == 0:
 		return SaysRequired, "this file allows none"
 	case okH && d.p > hi || okL && d.p < lo:
-		return SaysRequired, fmt.Sprintf("this file allows %s to %s", factSize(d.r.File.UnitMin), factSize(d.r.File.UnitMax))
+		return SaysRequired, fmt.Sprintf("this file allows %s to %s", factSize(d.r.File.UnitMin),
+			factSize(d.r.File.UnitMax))
 	case !okL:
 		return Unread, "statx unit_min: " + d.r.File.UnitMin.Why()
 	case !okH:
@@ -196,7 +200,8 @@ func ruleFS(d *decision) (Outcome, string) {
 	case fs == "":
 		return Pass, "a raw device"
 	case fs != "ext4" && fs != "xfs":
-		return SaysRequired, fmt.Sprintf("cannot vouch for %.40s: only ext4, XFS and raw devices have untorn writes", fs)
+		return SaysRequired, fmt.Sprintf("cannot vouch for %.40s: only ext4, XFS and raw "+
+			"devices have untorn writes", fs)
 	}
 	// A file on XFS's realtime device lies on another device than statx names.
 	if fs == "xfs" && d.hasSuper("rtdev=") {
@@ -265,6 +270,7 @@ func (d *decision) relaxedBecause() string {
 			unit = u
 		}
 	}
-	return fmt.Sprintf("each %s page is one command within the drive's unit of %s, %s, every start aligned",
+	return fmt.Sprintf("each %s page is one command within the drive's unit of %s, %s, "+
+		"every start aligned",
 		size(d.p), size(unit), boundary)
 }

@@ -30,14 +30,19 @@ func ruleSoftware(d *decision) (Outcome, string) {
 	if why := d.flushChainUnproven(); why != "" {
 		return SaysUnknown, "XFS writes this page copy-on-write in software, but " + why
 	}
-	if out, detail := ruleLive(d); out.decides() || out == Unread {
+	switch out, detail := ruleLive(d); {
+	case out == Unread: // rules 9 to 12 are about the hardware: they must not answer for this
+		return SaysUnknown, "XFS writes this page copy-on-write in software, but " + detail
+	case out.decides():
 		return out, detail
 	}
 	if d.pol.HardwareOnly {
-		return SaysRequired, "XFS writes this page copy-on-write in software, and the policy wants hardware"
+		return SaysRequired, "XFS writes this page copy-on-write in software, and the " +
+			"policy wants hardware"
 	}
 	d.kind = Software
-	return SaysRelaxed, fmt.Sprintf("XFS writes each %s page copy-on-write in software (the device itself takes %s), and flushes reach every drive",
+	return SaysRelaxed, fmt.Sprintf("XFS writes each %s page copy-on-write in software (the "+
+		"device itself takes %s), and flushes reach every drive",
 		size(d.p), size(hw))
 }
 
@@ -53,18 +58,21 @@ func (d *decision) flushChainUnproven() string {
 		switch dev.Kind {
 		case KindPartition, KindNVMeMultipath, KindNVMe, KindNVMePath:
 		case KindLoop:
-			return fmt.Sprintf("%s is a loop device: what a flush of it is worth depends on the file beneath", dev.Name)
+			return fmt.Sprintf("%s is a loop device: what a flush of it is worth depends on "+
+				"the file beneath", dev.Name)
 		case KindDM, KindMD:
 			if ok, why := dev.mapsPages(); !ok {
 				return why
 			}
 		default:
-			return fmt.Sprintf("%s (%s) keeps its own counsel about its write cache", dev.Name, dev.describe())
+			return fmt.Sprintf("%s (%s) keeps its own counsel about its write cache", dev.Name,
+				dev.describe())
 		}
 	}
 	for _, leaf := range d.st.leaves {
 		if leaf.NVMe == nil || !leaf.NVMe.Ctrl.VWC.Known() {
-			return fmt.Sprintf("whether %s has a volatile cache could not be read: %s", leaf.Name, leaf.ctrlMissing())
+			return fmt.Sprintf("whether %s has a volatile cache could not be read: %s", leaf.Name,
+				leaf.ctrlMissing())
 		}
 		if why := leaf.NVMe.emulated(); why != "" {
 			if !d.pol.TrustEmulated {
@@ -95,14 +103,17 @@ func ruleDeviceLimit(d *decision) (Outcome, string) {
 		case ok && limit < d.p:
 			return SaysRequired, fmt.Sprintf("%s takes only %s whole", dev.Name, size(limit))
 		case !ok:
-			unread = append(unread, fmt.Sprintf("atomic write limit of %s: %s", dev.Name, q.AtomicUnitMax.Why()))
+			unread = append(unread, fmt.Sprintf("atomic write limit of %s: %s", dev.Name,
+				q.AtomicUnitMax.Why()))
 		}
 		b, ok := q.AtomicBoundary.Get()
 		switch {
 		case ok && b > 0 && (b < d.p || b%d.p != 0):
-			return SaysRequired, fmt.Sprintf("%s has a boundary every %s, which cuts pages", dev.Name, size(b))
+			return SaysRequired, fmt.Sprintf("%s has a boundary every %s, which cuts pages",
+				dev.Name, size(b))
 		case !ok:
-			unread = append(unread, fmt.Sprintf("atomic write boundary of %s: %s", dev.Name, q.AtomicBoundary.Why()))
+			unread = append(unread, fmt.Sprintf("atomic write boundary of %s: %s", dev.Name,
+				q.AtomicBoundary.Why()))
 		}
 	}
 	if len(d.st.order) == 0 {
@@ -161,11 +172,13 @@ func (d *decision) layer(dev *Device) (bad, missing string) {
 	case KindMD:
 		return d.mdLayer(dev, off)
 	case KindLoop, KindBcache:
-		return fmt.Sprintf("%s is a %s device, which does not pass atomic writes on", dev.Name, dev.Kind), ""
+		return fmt.Sprintf("%s is a %s device, which does not pass atomic writes on", dev.Name,
+			dev.Kind), ""
 	}
 	// A drive with a preferred boundary (NOIOB) or zones: a write across it may be split.
 	if c := dev.queue().ChunkSectors.Or(0); c > 0 && !sectorsAligned(c, d.p) {
-		return fmt.Sprintf("%s splits writes every %d sectors, not a multiple of %s", dev.Name, c, size(d.p)), ""
+		return fmt.Sprintf("%s splits writes every %d sectors, not a multiple of %s", dev.Name, c,
+			size(d.p)), ""
 	}
 	return "", ""
 }
@@ -193,7 +206,8 @@ func (d *decision) dmLayer(dev *Device, off func(string, uint64) string) (bad, m
 			}
 		}
 		if seg.Target == "striped" && (seg.Chunk == 0 || !sectorsAligned(seg.Chunk, d.p)) {
-			return fmt.Sprintf("%s stripes every %d sectors, not a multiple of %s", dev.Name, seg.Chunk, size(d.p)), ""
+			return fmt.Sprintf("%s stripes every %d sectors, not a multiple of %s", dev.Name,
+				seg.Chunk, size(d.p)), ""
 		}
 	}
 	return "", ""
@@ -263,7 +277,8 @@ func (d *Device) mapsPages() (bool, string) {
 		switch seg.Target {
 		case "linear", "striped", "mirror", "crypt", "multipath":
 		default:
-			return false, fmt.Sprintf("%s is a device-mapper %.20s, which does not pass atomic writes on", d.Name, seg.Target)
+			return false, fmt.Sprintf("%s is a device-mapper %.20s, which does not pass "+
+				"atomic writes on", d.Name, seg.Target)
 		}
 	}
 	return true, ""

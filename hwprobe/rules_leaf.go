@@ -16,7 +16,8 @@ var physicalAdapters = []string{
 
 // virtualVendors are SCSI vendors and models of emulated disks, in lower case.
 var virtualVendors = []string{
-	"qemu", "vmware", "vbox", "virtual", "msft", "linux", "lio-org", "google", "amazon", "nutanix", "xen", "scsi_debug",
+	"qemu", "vmware", "vbox", "virtual", "msft", "linux", "lio-org", "google", "amazon",
+	"nutanix", "xen", "scsi_debug",
 }
 
 // virtual says why a SCSI disk's numbers are no promise, or "".
@@ -63,7 +64,8 @@ func ruleOtherLeaves(d *decision) (Outcome, string) {
 		}
 		n++
 		if leaf.Kind != KindSCSI || leaf.SCSI == nil {
-			return SaysUnknown, fmt.Sprintf("%s (%s): nothing says what it does at a power cut", leaf.Name, leaf.describe())
+			return SaysUnknown, fmt.Sprintf("%s (%s): nothing says what it does at a power cut",
+				leaf.Name, leaf.describe())
 		}
 		if z, ok := leaf.queue().Zoned.Get(); ok && z != "none" {
 			return SaysUnknown, leaf.Name + " is zoned"
@@ -75,7 +77,8 @@ func ruleOtherLeaves(d *decision) (Outcome, string) {
 			d.accept("rule 12: " + leaf.Name + ": " + why)
 		}
 		if !leaf.SCSI.MaxAtomic.Known() {
-			return SaysUnknown, fmt.Sprintf("%s: its Block Limits page was not read: %s", leaf.Name, leaf.SCSI.MaxAtomic.Why())
+			return SaysUnknown, fmt.Sprintf("%s: its Block Limits page was not read: %s",
+				leaf.Name, leaf.SCSI.MaxAtomic.Why())
 		}
 		if u := leaf.scsiUnit(); d.p > u {
 			return SaysRequired, fmt.Sprintf("%s itself promises only %s", leaf.Name, size(u))
@@ -83,7 +86,8 @@ func ruleOtherLeaves(d *decision) (Outcome, string) {
 		lba := leaf.queue().LogicalBlock.Or(0)
 		for _, m := range []Fact[uint64]{leaf.SCSI.AtomicAlignment, leaf.SCSI.AtomicGranularity} {
 			if v := m.Or(0); v > 0 && (v > 1<<32 || d.p%(v*lba) != 0) {
-				return SaysRequired, fmt.Sprintf("%s wants atomic writes in multiples of %d blocks", leaf.Name, v)
+				return SaysRequired, fmt.Sprintf("%s wants atomic writes in multiples of %d "+
+					"blocks", leaf.Name, v)
 			}
 		}
 	}

@@ -68,7 +68,8 @@ func (n *NVMe) emulated() string {
 		if m == "linux" {
 			return "model Linux: the Linux target derives its number from a block size"
 		}
-		for _, word := range []string{"qemu", "spdk", "ceph", "vmware", "vbox", "virtualbox", "bhyve", "virtual"} {
+		for _, word := range []string{"qemu", "spdk", "ceph", "vmware", "vbox", "virtualbox",
+			"bhyve", "virtual"} {
 			if strings.Contains(m, word) {
 				return fmt.Sprintf("model %.40q is an emulation", f.Or(""))
 			}
@@ -189,14 +190,16 @@ func ruleConsistent(d *decision) (Outcome, string) {
 			return SaysUnknown, fmt.Sprintf("contradictory Identify: blocks of %d bytes", lba)
 		}
 		// 16-bit fields: larger values cannot come from a page, and would overflow.
-		for _, f := range []Fact[uint64]{n.Ctrl.AWUN, n.Ctrl.AWUPF, n.NS.NAWUN, n.NS.NAWUPF, n.NS.NABO, n.NS.NABSPF, n.NS.NOIOB} {
+		for _, f := range []Fact[uint64]{n.Ctrl.AWUN, n.Ctrl.AWUPF, n.NS.NAWUN, n.NS.NAWUPF,
+			n.NS.NABO, n.NS.NABSPF, n.NS.NOIOB} {
 			if f.Or(0) > 0xffff {
 				return SaysUnknown, "contradictory Identify: a 16-bit field above 65535"
 			}
 		}
 		// After a format the kernel may hold the old block size, or we an old page.
 		if k, ok := d.st.kernelQueue(leaf).LogicalBlock.Get(); ok && k != lba {
-			return SaysUnknown, fmt.Sprintf("contradictory Identify: blocks of %s, the kernel has %s", size(lba), size(k))
+			return SaysUnknown, fmt.Sprintf("contradictory Identify: blocks of %s, the "+
+				"kernel has %s", size(lba), size(k))
 		}
 		if why := n.unit().why; why != "" {
 			return SaysUnknown, "contradictory Identify: " + why
@@ -236,7 +239,8 @@ func ruleKernelLimit(d *decision) (Outcome, string) {
 		case u == 0:
 			return Unread, ""
 		case k > u:
-			return SaysRequired, fmt.Sprintf("the kernel's limit of %s exceeds the %s the drive says now", size(k), size(u))
+			return SaysRequired, fmt.Sprintf("the kernel's limit of %s exceeds the %s the "+
+				"drive says now", size(k), size(u))
 		}
 		return Pass, fmt.Sprintf("kernel %s, drive %s", size(k), size(u))
 	})
@@ -267,6 +271,7 @@ func ruleNamespacePromise(d *decision) (Outcome, string) {
 			d.accept("rule 11g: " + leaf.Name + " promises by AWUPF only")
 			return Pass, "accepted by policy: AWUPF only"
 		}
-		return SaysUnknown, fmt.Sprintf("%s comes from the controller's AWUPF only, which Linux 7.0 stopped trusting", size(u.bytes))
+		return SaysUnknown, fmt.Sprintf("%s comes from the controller's AWUPF only, which "+
+			"Linux 7.0 stopped trusting", size(u.bytes))
 	})
 }

@@ -87,10 +87,12 @@ func TestCollectNVMe(t *testing.T) {
 		t.Errorf("asked %v", asked)
 	}
 	d := r.stack().leaves[0]
-	if d.NVMe.Model.Or("") != "Example Model" || d.NVMe.Controller != "nvme0" || d.Queue.AtomicUnitMax.Or(0) != 16384 {
+	if d.NVMe.Model.Or("") != "Example Model" || d.NVMe.Controller != "nvme0" ||
+		d.Queue.AtomicUnitMax.Or(0) != 16384 {
 		t.Errorf("read %+v", d)
 	}
-	if d.Queue.FUA.Known() || d.Queue.FUA.Why() == "not recorded" || !strings.HasSuffix(d.Queue.FUA.From(), "queue/fua") {
+	if d.Queue.FUA.Known() || d.Queue.FUA.Why() == "not recorded" ||
+		!strings.HasSuffix(d.Queue.FUA.From(), "queue/fua") {
 		t.Errorf("a missing file does not say so: %q from %q", d.Queue.FUA.Why(), d.Queue.FUA.From())
 	}
 }
@@ -146,11 +148,13 @@ func TestCollectStacks(t *testing.T) {
 	if got := kinds(r); got != "dm-0 dm, md0 md, nvme0n1p1 partition, nvme0n1 nvme" {
 		t.Errorf("stack is %s", got)
 	}
-	if m := r.stack().order[1].MD; m.Level.Or("") != "raid1" || len(m.Members) != 1 || m.Members[0].Offset.Or(0) != 2048 {
+	if m := r.stack().order[1].MD; m.Level.Or("") != "raid1" || len(m.Members) != 1 ||
+		m.Members[0].Offset.Or(0) != 2048 {
 		t.Errorf("md is %+v", m)
 	}
 	r, _ = collect(t, s, "8:0")
-	if d := r.stack().leaves[0]; d.SCSI == nil || d.SCSI.Adapter.Or("") != "scsi_debug" || d.SCSI.MaxAtomic.Or(0) != 32 {
+	if d := r.stack().leaves[0]; d.SCSI == nil || d.SCSI.Adapter.Or("") != "scsi_debug" ||
+		d.SCSI.MaxAtomic.Or(0) != 32 {
 		t.Errorf("scsi is %+v", d.SCSI)
 	}
 }
@@ -216,7 +220,8 @@ func TestMountinfo(t *testing.T) {
 			t.Errorf("%s is on %s, want %s", x.path, m.Source, x.want)
 		}
 	}
-	if m := mountOf(source{root: t.TempDir()}, "/", none); m.FS.Known() || m.FS.Why() == "not recorded" {
+	if m := mountOf(source{root: t.TempDir()}, "/", none); m.FS.Known() ||
+		m.FS.Why() == "not recorded" {
 		t.Errorf("without mountinfo: %+v", m.FS)
 	}
 }
@@ -251,7 +256,8 @@ func TestDMTargets(t *testing.T) {
 		if err != nil || len(segs) != 1 {
 			t.Fatalf("%s: %v", x.target, err)
 		}
-		if s := segs[0]; s.Target != x.target || s.Length != 1<<20 || s.Chunk != x.chunk || !slices.Equal(s.Parts, x.want) {
+		if s := segs[0]; s.Target != x.target || s.Length != 1<<20 || s.Chunk != x.chunk ||
+			!slices.Equal(s.Parts, x.want) {
 			t.Errorf("%s %q: %+v", x.target, x.params, s)
 		}
 	}

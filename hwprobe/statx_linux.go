@@ -45,14 +45,17 @@ func (f *File) fromStatx(st *unix.Statx_t) {
 	f.Blksize = Known(uint64(st.Blksize), "statx blksize")
 	f.ReportsAtomic = Known(st.Mask&unix.STATX_WRITE_ATOMIC != 0, "statx mask")
 	if st.Mask&unix.STATX_WRITE_ATOMIC != 0 {
-		f.AtomicAttr = Known(st.Attributes&st.Attributes_mask&unix.STATX_ATTR_WRITE_ATOMIC != 0, "statx attributes")
+		f.AtomicAttr = Known(st.Attributes&st.Attributes_mask&unix.STATX_ATTR_WRITE_ATOMIC != 0,
+			"statx attributes")
 	} else {
 		f.AtomicAttr = Missing[bool]("the kernel or file system does not report it", "statx attributes")
 	}
 	f.UnitMin = num(unix.STATX_WRITE_ATOMIC, "atomic_write_unit_min", st.Atomic_write_unit_min)
 	f.UnitMax = num(unix.STATX_WRITE_ATOMIC, "atomic_write_unit_max", st.Atomic_write_unit_max)
-	f.UnitMaxOpt = num(unix.STATX_WRITE_ATOMIC, "atomic_write_unit_max_opt", st.Atomic_write_unit_max_opt)
-	f.SegmentsMax = num(unix.STATX_WRITE_ATOMIC, "atomic_write_segments_max", st.Atomic_write_segments_max)
+	f.UnitMaxOpt = num(unix.STATX_WRITE_ATOMIC, "atomic_write_unit_max_opt",
+		st.Atomic_write_unit_max_opt)
+	f.SegmentsMax = num(unix.STATX_WRITE_ATOMIC, "atomic_write_segments_max",
+		st.Atomic_write_segments_max)
 	f.DIOMemAlign = num(unix.STATX_DIOALIGN, "dio_mem_align", st.Dio_mem_align)
 	f.DIOOffsetAlign = num(unix.STATX_DIOALIGN, "dio_offset_align", st.Dio_offset_align)
 }

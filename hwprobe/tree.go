@@ -139,11 +139,14 @@ func (d *Device) facts() []string {
 		} else if u.bytes == 0 {
 			whole = "promise not readable"
 		}
-		out = append(out, fmt.Sprintf("drive: %s (NSABP %d, NAWUPF %s, AWUPF %s, NABSPF %s, NABO %s, block %s); VWC %s",
-			whole, nsabp, n.NS.NAWUPF, n.Ctrl.AWUPF, n.NS.NABSPF, n.NS.NABO, factSize(n.NS.LBA), vwc(n.Ctrl.VWC)))
+		out = append(out, fmt.Sprintf("drive: %s (NSABP %d, NAWUPF %s, AWUPF %s, NABSPF %s, "+
+			"NABO %s, block %s); VWC %s",
+			whole, nsabp, n.NS.NAWUPF, n.Ctrl.AWUPF, n.NS.NABSPF, n.NS.NABO, factSize(n.NS.LBA),
+			vwc(n.Ctrl.VWC)))
 	}
 	if s := d.SCSI; s != nil {
-		out = append(out, fmt.Sprintf("drive: atomic %s blocks, adapter %s, cache type %q", s.MaxAtomic, s.Adapter, s.CacheType))
+		out = append(out, fmt.Sprintf("drive: atomic %s blocks, adapter %s, cache type %q",
+			s.MaxAtomic, s.Adapter, s.CacheType))
 	}
 	return out
 }

@@ -141,6 +141,7 @@ var vectors = []struct {
 	{"live-good", 8, strict, Unknown, "13", ""},
 	{"live-bad", 16, strict, Required, "13", ""},
 	{"live-bad-xfs", 128, strict, Required, "8", ""},
+	{"live-bad-xfs", 256, strict, Unknown, "8", ""},
 	{"live-bad-xfs", 16, strict, Unknown, "13", ""},
 }
 
@@ -181,7 +182,8 @@ func TestVectors(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: its own capture is refused: %v", v.file, err)
 		}
-		if g := again[0].Decide(v.kib<<10, v.pol); g.Answer != got.Answer || g.Rule != got.Rule || g.Reason != got.Reason {
+		if g := again[0].Decide(v.kib<<10, v.pol); g.Answer != got.Answer || g.Rule != got.Rule ||
+			g.Reason != got.Reason {
 			t.Errorf("%s: its own capture says %s by %s", v.file, g.Answer, g.Rule)
 		}
 	}
@@ -291,7 +293,8 @@ func TestMissingNeverRelaxes(t *testing.T) {
 			if v := r.Decide(16384, Policy{TrustAWUPF: true}); v.Answer == Relaxed {
 				t.Errorf("%s without %s: relaxed", file, name)
 			} else if v.Answer != Unknown {
-				t.Errorf("%s without %s: %s by rule %s (%s), want unknown", file, name, v.Answer, v.Rule, v.Reason)
+				t.Errorf("%s without %s: %s by rule %s (%s), want unknown", file, name, v.Answer,
+					v.Rule, v.Reason)
 			}
 		}
 	}

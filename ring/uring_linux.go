@@ -42,7 +42,7 @@ type uring struct {
 	slots   []slot
 	free    []uint32 // indices of free slots
 	vecs    vecPool
-	asleep  bool          // the reaper is waiting for wake
+	reaper  reaperState
 	wake    chan struct{} // there is something in flight, or stopping
 	stop    bool
 	reaped  chan struct{} // closed when the reaper has ended
@@ -58,6 +58,15 @@ type uring struct {
 	// fake lets a test put another result in a completion's place.
 	fake func(op *Op, res int32) int32
 }
+
+// reaperState says where the reaper is, and so who hands over what is queued now.
+type reaperState uint8
+
+const (
+	awake   reaperState = iota // it hands over everything queued before it blocks
+	blocked                    // in the kernel, or about to be: the submitter hands over
+	asleep                     // the same, but nothing is in flight and it waits for wake
+)
 
 // queue is one side of the shared memory: what the kernel and we tell each other is loaded and
 // stored atomically.

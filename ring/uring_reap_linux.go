@@ -1,6 +1,10 @@
 package ring
 
 import (
+"os"
+"runtime"
+"strconv"
+
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -22,6 +26,8 @@ func (u *uring) reap() {
 	defer close(u.reaped)
 	done := make([]*Op, 0, len(u.slots))
 	again := make([]uint32, 0, len(u.slots))
+	ny := os.Getenv("NOYIELD") != ""
+	ws, _ := strconv.Atoi(os.Getenv("MINC")); if ws == 0 { ws = waitShare }
 	fruitless := false // the last wait ended with nothing: then wait for one, without a limit
 	for {
 		if u.batch(&done, &again) {
@@ -30,13 +36,19 @@ func (u *uring) reap() {
 				done[i] = nil
 				deliver(op)
 			}
+			if !ny { runtime.Gosched() }
+			u.push()
 			continue
 		}
 		u.mu.Lock()
 		inFlight := len(u.slots) - len(u.free)
 		stop := inFlight == 0 && u.stop
-		u.asleep = inFlight == 0 && !stop
+		u.reaper = blocked
+		if inFlight == 0 {
+			u.reaper = asleep
+		}
 		u.mu.Unlock()
+		u.push()
 		switch {
 		case stop:
 			return
@@ -45,7 +57,7 @@ func (u *uring) reap() {
 		default:
 			want := uint32(1)
 			if !fruitless {
-				want += uint32(inFlight / waitShare)
+				want += uint32(inFlight / ws)
 			}
 			fruitless = true
 			if errno := u.await(want); errno != 0 && errno != syscall.EINTR {
@@ -53,6 +65,9 @@ func (u *uring) reap() {
 				time.Sleep(100 * time.Microsecond)
 			}
 		}
+		u.mu.Lock()
+		u.reaper = awake
+		u.mu.Unlock()
 	}
 }
 
@@ -145,8 +160,8 @@ func (u *uring) Close() error {
 		})
 		u.mu.Lock()
 		u.stop = true
-		wake := u.asleep
-		u.asleep = false
+		wake := u.reaper == asleep
+		u.reaper = awake
 		u.mu.Unlock()
 		if wake {
 			u.wake <- struct{}{}

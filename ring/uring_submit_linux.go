@@ -23,13 +23,19 @@ func (u *uring) Submit(ops ...*Op) {
 			ops = ops[1:]
 			continue
 		}
-		n := u.queue(ops)
+		n, reaper := u.queue(ops)
 		if n == 0 {
 			refuse(ops)
 			return
 		}
 		ops = ops[n:]
+		if reaper == awake {
+			continue
+		}
 		u.push()
+		if reaper == asleep {
+			u.wake <- struct{}{}
+		}
 	}
 }
 
@@ -38,8 +44,9 @@ func (u *uring) toHelper(op *Op) bool {
 }
 
 // queue waits for room and fills entries for the first few of ops: at most a group, and up to the
-// next flush for the helper. It returns how many, 0 if the ring is closing.
-func (u *uring) queue(ops []*Op) int {
+// next flush for the helper. It returns how many, 0 if the ring is closing,
+// and where the reaper is.
+func (u *uring) queue(ops []*Op) (int, reaperState) {
 	u.mu.Lock()
 	for len(u.free) == 0 && !u.gate.shut() {
 		u.waiting++
@@ -48,7 +55,7 @@ func (u *uring) queue(ops []*Op) int {
 	}
 	if u.gate.shut() {
 		u.mu.Unlock()
-		return 0
+		return 0, awake
 	}
 	n := 0
 	tail := *u.sq.tail // ours to write, under mu
@@ -68,14 +75,13 @@ func (u *uring) queue(ops []*Op) int {
 	}
 	u.free = u.free[:len(u.free)-n]
 	atomic.StoreUint32(u.sq.tail, tail)
-	wake := u.asleep
-	u.asleep = false
+	reaper := u.reaper
+	if reaper == asleep {
+		u.reaper = blocked // whoever saw it asleep wakes it
+	}
 	u.mu.Unlock()
 	u.count.submitted.Add(uint64(n))
-	if wake {
-		u.wake <- struct{}{}
-	}
-	return n
+	return n, reaper
 }
 
 // fill writes the entry at tail for the op in slot i. Its place is free: there are no more slots

@@ -85,7 +85,7 @@ func (c *child) run(ctx context.Context) error {
 		return fmt.Errorf("open: %w", err)
 	}
 	c.e = e
-	c.to.emit(event{kind: evOpened, a: e.Info().Epoch, b: uint64(e.Report().Installed)})
+	c.to.emit(opened(e))
 	if j.Recover {
 		select {}
 	}

@@ -465,6 +465,52 @@ func TestPoisonFromElsewhere(t *testing.T) {
 	}
 }
 
+// TestPoisonDuringWrite: a write that succeeds after the engine failed elsewhere is not acknowledged.
+func TestPoisonDuringWrite(t *testing.T) {
+	d := newFakeDisk()
+	o := small(d)
+	o.Poison = stages.NewPoison()
+	l := newLog(t, o)
+	cause := errors.New("the other stage")
+	d.setHook(func(op *ring.Op, _ string) error {
+		if op.Flags&ring.DSync != 0 {
+			o.Poison.Set(cause)
+		}
+		return nil
+	})
+	_, end := mustAppend(t, l, "x")
+	if err := l.WaitDurable(bg, end); !errors.Is(err, cause) || l.Durable() >= end {
+		t.Errorf("durable %d of %d, %v", l.Durable(), end, err)
+	}
+	if err := l.Close(bg); !errors.Is(err, cause) {
+		t.Error(err)
+	}
+}
+
+// TestReplayFollows: a reader of a live log sees what becomes durable while it reads.
+func TestReplayFollows(t *testing.T) {
+	l := newLog(t, small(newFakeDisk()))
+	_, end := mustAppend(t, l, record(0, 3000))
+	mustWait(t, l, end)
+	n := 0
+	for r, err := range l.Replay(bg, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(r.Data) != record(n, 3000) {
+			t.Fatalf("record %d is %.20q", n, r.Data)
+		}
+		if n++; n < 60 {
+			_, end := mustAppend(t, l, record(n, 3000))
+			mustWait(t, l, end)
+		}
+	}
+	if n != 60 {
+		t.Errorf("%d records", n)
+	}
+	mustClose(t, l)
+}
+
 func TestLocks(t *testing.T) {
 	d := newFakeDisk()
 	l := newLog(t, small(d))
@@ -473,6 +519,14 @@ func TestLocks(t *testing.T) {
 	}
 	if _, err := OpenDir(bg, small(d), true); !errors.Is(err, fsys.ErrLocked) {
 		t.Errorf("reader beside a writer: %v", err)
+	}
+	for i := range 20 {
+		mustAppend(t, l, record(i, 4000))
+	}
+	mustWait(t, l, l.End())
+	o := small(d).withDefaults()
+	if _, err := openSegment(bg, &o, segmentName(2), false); !errors.Is(err, fsys.ErrLocked) {
+		t.Errorf("a segment the log made itself: %v", err)
 	}
 	mustClose(t, l)
 	a, err := OpenDir(bg, small(d), true)

@@ -274,6 +274,30 @@ func TestTailOrCorruption(t *testing.T) {
 				t.Errorf("%#v", err)
 			}
 		}},
+		{"a read error that goes away", func(f *forge) Evidence {
+			f.add(1, 1, 0)
+			b := f.add(1, 2, 0)
+			left := 4 // three that read ahead, and that of the group itself
+			f.d.setHook(func(op *ring.Op, name string) error {
+				at := b.off + 4096
+				if left > 0 && op.Kind == ring.Read && op.Off <= at && at < op.Off+int64(op.Len()) {
+					left--
+					return errMedium
+				}
+				return nil
+			})
+			return Evidence{}
+		}, -1, nil},
+		{"a misplaced group in a segment whose header is bad", func(f *forge) Evidence {
+			b := f.add(1, 2, 0)
+			f.next(1)
+			f.add(1, 1, b.lsn+200)
+			f.harm(b, 300, 1, false)
+			data := f.file(2).data
+			copy(data[8192:], data[4096:8192])
+			clear(data[:8192])
+			return Evidence{}
+		}, 0, nil},
 		{"a read error behind the torn tail", func(f *forge) Evidence {
 			f.add(1, 1, 0)
 			b := f.add(1, 2, 0)
@@ -376,6 +400,25 @@ func TestTailOrCorruption(t *testing.T) {
 				c.check(t, f, tail, ce)
 			}
 		})
+	}
+}
+
+// TestCleanNeedsAgreement: the clean flag counts only if the log ends exactly where super says.
+func TestCleanNeedsAgreement(t *testing.T) {
+	f := newForge(t)
+	g := f.add(1, 1, 0)
+	end := g.lsn + page.LSN(g.size)
+	for _, c := range []struct {
+		lsn   page.LSN
+		clean bool
+	}{{g.lsn, false}, {g.lsn + 200, false}, {end - 50, true}, {end, true}} {
+		d, tail := scan(t, f.o, Evidence{Known: []Claim{{1, c.lsn, "super"}}, Clean: true})
+		if tail.Clean != c.clean {
+			t.Errorf("super says %d, the log ends at %d (%d): clean %v", c.lsn, tail.Last, end, tail.Clean)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

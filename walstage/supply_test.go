@@ -147,10 +147,7 @@ func TestRecycledSegment(t *testing.T) {
 		ends = append(ends, end)
 	}
 	i := 0
-	for r, err := range l.Replay(bg, 0) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	err := l.source().walk(bg, 0, 4096, func(r Record) bool { // nothing is read ahead
 		if i == 2 {
 			if err := l.TruncateBefore(ends[99]); err != nil {
 				t.Fatal(err)
@@ -160,12 +157,14 @@ func TestRecycledSegment(t *testing.T) {
 				mustWait(t, l, end)
 			}
 		}
-		if i < 8 && string(r.Data) != record(i, 3000) {
-			t.Fatalf("record %d is %.20q", i, r.Data)
+		if string(r.Data) != record(i, 3000) {
+			t.Errorf("record %d is %.20q", i, r.Data)
 		}
-		if i++; i == 8 { // all in the first segment
-			break
-		}
+		i++
+		return i < 8 // all in the first segment
+	})
+	if err != nil || i != 8 {
+		t.Fatal(i, err)
 	}
 	if _, err := l.ReadAt(bg, ends[3]); !errors.Is(err, ErrTruncated) {
 		t.Error("reading what was truncated:", err)
@@ -179,6 +178,30 @@ func TestRecycledSegment(t *testing.T) {
 		t.Errorf("the log ends at %d, ended at %d (%v)", tail.Last, end, tail.Reason)
 	}
 	compare(t, replayAll(t, dir, from), want)
+}
+
+// TestTruncateAtSegmentEnd: a log that fills its segment to the last byte keeps it until there is
+// another, whatever is truncated.
+func TestTruncateAtSegmentEnd(t *testing.T) {
+	d := newFakeDisk()
+	o := small(d)
+	l := newLog(t, o)
+	for _, blocks := range []int{4, 4, 4, 3} {
+		mustAppend(t, l, record(blocks, blocks*4096-groupHeaderSize-frameSize))
+	}
+	mustWait(t, l, l.End())
+	at := l.Durable()
+	if at != page.LSN(o.SegmentBytes) {
+		t.Fatalf("the segment is filled through %d", at)
+	}
+	if err := l.TruncateBefore(at); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, l)
+	_, tail := scan(t, o, Evidence{Start: at, Known: []Claim{{2, at, "super"}}})
+	if tail.End != at && tail.End != at+4096 { // the next segment may have been made
+		t.Errorf("%+v", tail)
+	}
 }
 
 // TestTruncateKeepsTheCurrentSegment: a log that was truncated at its very end can be opened again.

@@ -192,7 +192,8 @@ func readOne(name string, stdin io.Reader) ([]*hwprobe.Report, error) {
 
 // probe looks at every path. One that cannot be looked at is reported and kept as an answer of
 // unknown, so that the others' answers and a capture are complete.
-func (c *config) probe(ctx context.Context, complain func(string, ...any)) ([]*hwprobe.Report, error) {
+func (c *config) probe(ctx context.Context, complain func(string, ...any)) ([]*hwprobe.Report,
+	error) {
 	paths := c.args
 	if c.all {
 		devs, err := hwprobe.BlockDevices()

@@ -109,17 +109,21 @@ func TestJSON(t *testing.T) {
 }
 
 func TestFleetTable(t *testing.T) {
-	_, out, _ := hw("", "-page", "16384", "-from", captures+"vector-a.json", captures+"vector-ebs.json")
+	_, out, _ := hw("", "-page", "16384", "-from", captures+"vector-a.json",
+		captures+"vector-ebs.json")
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	if len(lines) != 3 || !strings.Contains(lines[1], "vector-a.json") || !strings.Contains(lines[2], "required (3)") {
+	if len(lines) != 3 || !strings.Contains(lines[1], "vector-a.json") ||
+		!strings.Contains(lines[2], "required (3)") {
 		t.Errorf("fleet table:\n%s", out)
 	}
 }
 
 // TestHelpNamesEveryFlag keeps the help complete.
 func TestHelpNamesEveryFlag(t *testing.T) {
-	for _, f := range []string{"-page", "-live", "-all", "-v", "-json", "-capture", "-from", "-serials",
-		"-no-probe-file", "-hardware-only", "-trust-awupf", "-trust-emulated", "Exit status", "Examples"} {
+	for _, f := range []string{"-page", "-live", "-all", "-v", "-json", "-capture", "-from",
+		"-serials",
+		"-no-probe-file", "-hardware-only", "-trust-awupf", "-trust-emulated", "Exit status",
+		"Examples"} {
 		if !strings.Contains(help, f) {
 			t.Errorf("help does not explain %s", f)
 		}
