@@ -1,0 +1,228 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/untorn/untorn/hwprobe/nvmebed/spec"
+)
+
+func nothing() {}
+
+// place makes a target ready and says where it is; undo takes it down again.
+func (b *bed) place(t spec.Target) (path string, undo func(), err error) {
+	if t.Build != "" {
+		return b.build(strings.Fields(t.Build))
+	}
+	if serial, ok := strings.CutSuffix(t.Name, "/"); ok {
+		return b.mount(b.nodes[serial])
+	}
+	if serial, part, ok := strings.Cut(t.Name, ":"); ok {
+		return b.nodes[serial] + "p" + part, nothing, nil
+	}
+	return b.nodes[t.Name], nothing, nil
+}
+
+func (b *bed) mount(node string) (string, func(), error) {
+	at := "/mnt" + filepath.Base(node)
+	if err := os.MkdirAll(at, 0o755); err != nil {
+		return "", nil, err
+	}
+	for _, fs := range []string{"ext4", "xfs"} {
+		if unix.Mount(node, at, fs, 0, "") == nil {
+			return at, func() {
+				if err := unix.Unmount(at, 0); err != nil {
+					b.fail("unmount %s: %v", at, err)
+				}
+			}, nil
+		}
+	}
+	return "", nil, fmt.Errorf("%s holds neither ext4 nor XFS", node)
+}
+
+func (b *bed) build(f []string) (string, func(), error) {
+	switch {
+	case f[0] == "linear":
+		dev, n, err := devnum(b.nodes[f[1]])
+		if err != nil {
+			return "", nil, err
+		}
+		off, _ := strconv.ParseUint(f[2], 10, 64)
+		return b.dm("linear", (n-off)&^2047, fmt.Sprintf("%s %d", dev, off))
+	case f[0] == "striped":
+		d0, n, err0 := devnum(b.nodes[f[2]])
+		d1, _, err1 := devnum(b.nodes[f[3]])
+		if err := errors.Join(err0, err1); err != nil {
+			return "", nil, err
+		}
+		return b.dm("striped", 2*n, fmt.Sprintf("2 %s %s 0 %s 0", f[1], d0, d1))
+	case f[0] == "raid0":
+		chunk, _ := strconv.Atoi(f[1])
+		return b.md(0, chunk*512, f[2:])
+	case f[0] == "raid1":
+		return b.md(1, 0, f[1:])
+	}
+	return "", nil, fmt.Errorf("cannot build %q", f)
+}
+
+// devnum is a device's major:minor and its size in sectors.
+func devnum(node string) (string, uint64, error) {
+	dir := "/sys/class/block/" + filepath.Base(node)
+	dev, err0 := os.ReadFile(dir + "/dev")
+	size, err1 := os.ReadFile(dir + "/size")
+	n, err2 := strconv.ParseUint(strings.TrimSpace(string(size)), 10, 64)
+	return strings.TrimSpace(string(dev)), n, errors.Join(err0, err1, err2)
+}
+
+// Device mapper by ioctl: linux/dm-ioctl.h.
+const (
+	dmSize    = 312
+	dmCreate  = 0xc138fd03
+	dmRemove  = 0xc138fd04
+	dmSuspend = 0xc138fd06 // without the suspend flag: resume
+	dmLoad    = 0xc138fd09
+)
+
+func (b *bed) dm(target string, sectors uint64, params string) (string, func(), error) {
+	ctl, err := os.OpenFile("/dev/mapper/control", os.O_RDWR, 0)
+	if err != nil {
+		return "", nil, err
+	}
+	defer ctl.Close()
+	name := fmt.Sprintf("bed%d", b.dmN)
+	b.dmN++
+	call := func(f *os.File, op uintptr, table []byte) (uint64, error) {
+		buf := make([]byte, dmSize+len(table))
+		ne := binary.NativeEndian
+		ne.PutUint32(buf, 4)
+		ne.PutUint32(buf[12:], uint32(len(buf)))
+		ne.PutUint32(buf[16:], dmSize)
+		if len(table) > 0 {
+			ne.PutUint32(buf[20:], 1)
+		}
+		copy(buf[48:], name)
+		copy(buf[dmSize:], table)
+		_, _, e := unix.Syscall(unix.SYS_IOCTL, f.Fd(), op, uintptr(unsafe.Pointer(&buf[0])))
+		if e != 0 {
+			return 0, e
+		}
+		return ne.Uint64(buf[40:]), nil
+	}
+	dev, err := call(ctl, dmCreate, nil)
+	if err != nil {
+		return "", nil, fmt.Errorf("dm create: %w", err)
+	}
+	table := make([]byte, 40+(len(params)+8)&^7)
+	binary.NativeEndian.PutUint64(table[8:], sectors)
+	copy(table[24:40], target)
+	copy(table[40:], params)
+	if _, err := call(ctl, dmLoad, table); err != nil {
+		return "", nil, fmt.Errorf("dm load %s %s: %w", target, params, err)
+	}
+	if _, err := call(ctl, dmSuspend, nil); err != nil {
+		return "", nil, fmt.Errorf("dm resume: %w", err)
+	}
+	minor := dev&0xff | dev>>12&0xfff00
+	undo := func() {
+		c, err := os.OpenFile("/dev/mapper/control", os.O_RDWR, 0)
+		if err == nil {
+			_, err = call(c, dmRemove, nil)
+			c.Close()
+		}
+		if err != nil {
+			b.fail("dm remove: %v", err)
+		}
+	}
+	return fmt.Sprintf("/dev/dm-%d", minor), undo, nil
+}
+
+// Software RAID without superblocks, by ioctl: linux/raid/md_u.h.
+const (
+	mdSetArray = 0x40480923
+	mdAddDisk  = 0x40140921
+	mdRun      = 0x400c0930
+	mdStop     = 0x0932
+)
+
+func (b *bed) md(level, chunk int, serials []string) (string, func(), error) {
+	n := b.mdN
+	b.mdN++
+	name := fmt.Sprintf("md%d", n)
+	if err := os.WriteFile("/sys/module/md_mod/parameters/new_array", []byte(name), 0); err != nil {
+		return "", nil, err
+	}
+	f, err := openSoon("/dev/" + name)
+	if err != nil {
+		return "", nil, err
+	}
+	defer f.Close()
+	ioctl := func(op uintptr, v []int32) error {
+		var p unsafe.Pointer
+		if len(v) > 0 {
+			p = unsafe.Pointer(&v[0])
+		}
+		if _, _, e := unix.Syscall(unix.SYS_IOCTL, f.Fd(), op, uintptr(p)); e != 0 {
+			return e
+		}
+		return nil
+	}
+	disks := int32(len(serials))
+	// major, minor, patch, ctime, level, size, nr, raid, md_minor, not_persistent, utime, state,
+	// active, working, failed, spare, layout, chunk_size
+	info := []int32{0, 90, 0, 0, int32(level), 0, disks, disks, int32(n), 1, 0, 1, disks, disks,
+		0, 0, 0, int32(chunk)}
+	if level == 1 {
+		info[5] = 32 << 10 // KiB of each member
+	}
+	if err := ioctl(mdSetArray, info); err != nil {
+		return "", nil, fmt.Errorf("SET_ARRAY_INFO: %w", err)
+	}
+	for i, s := range serials {
+		var st unix.Stat_t
+		if err := unix.Stat(b.nodes[s], &st); err != nil {
+			return "", nil, err
+		}
+		disk := []int32{int32(i), int32(unix.Major(st.Rdev)), int32(unix.Minor(st.Rdev)), int32(i), 6} // active, in sync
+		if err := ioctl(mdAddDisk, disk); err != nil {
+			return "", nil, fmt.Errorf("ADD_NEW_DISK %s: %w", s, err)
+		}
+	}
+	if err := ioctl(mdRun, make([]int32, 3)); err != nil {
+		return "", nil, fmt.Errorf("RUN_ARRAY: %w", err)
+	}
+	return "/dev/" + name, func() {
+		g, err := os.OpenFile("/dev/"+name, os.O_RDWR, 0)
+		if err != nil {
+			b.fail("%s: %v", name, err)
+			return
+		}
+		defer g.Close()
+		if _, _, e := unix.Syscall(unix.SYS_IOCTL, g.Fd(), mdStop, 0); e != 0 {
+			b.fail("stop %s: %v", name, e)
+		}
+	}, nil
+}
+
+// openSoon waits for devtmpfs to show a node: the kernel makes it on a thread of its own.
+func openSoon(node string) (*os.File, error) {
+	var err error
+	for range 200 {
+		var f *os.File
+		if f, err = os.OpenFile(node, os.O_RDWR, 0); err == nil {
+			return f, nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return nil, err
+}

@@ -1,0 +1,93 @@
+// Command nvmebed runs hwprobe against a real Linux NVMe stack: a small virtual machine whose
+// emulated drives have different atomic write limits. It needs no NVMe, no root and no KVM.
+//
+//	go run ./hwprobe/nvmebed              fetch what is missing, boot, test: a minute
+//	go run ./hwprobe/nvmebed -no-fetch    use only what is there
+//
+// qemu (11 or newer, for limits by namespace), a kernel and its modules are fetched as packages
+// by the machine's own apt, from the archive it already uses, into a cache folder; nothing is
+// installed. Where that is not possible it says "SKIP" with the reason, and exits 0. The exit
+// status is 0 for a pass or a skip, 1 if anything fell short, 3 if the bed itself did not work.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"time"
+)
+
+// errSkip marks what this machine lacks, as against what is broken.
+var errSkip = errors.New("SKIP")
+
+func skip(format string, a ...any) error {
+	return fmt.Errorf("%w: %s", errSkip, fmt.Sprintf(format, a...))
+}
+
+// config is the command line.
+type config struct {
+	cache   string
+	noFetch bool
+	timeout time.Duration
+	keep    bool
+}
+
+func main() {
+	var c config
+	flag.StringVar(&c.cache, "cache", defaultCache(),
+		"folder for packages and what is unpacked of them")
+	flag.BoolVar(&c.noFetch, "no-fetch", false, "fetch nothing; skip if something is missing")
+	flag.DurationVar(&c.timeout, "timeout", 5*time.Minute, "bound on the guest's whole run")
+	flag.BoolVar(&c.keep, "keep", false, "keep the images and the initramfs")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	err := run(ctx, c)
+	switch {
+	case errors.Is(err, errSkip):
+		fmt.Println("nvmebed:", err)
+	case errors.Is(err, errFell):
+		os.Exit(1)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "nvmebed:", err)
+		os.Exit(3)
+	}
+}
+
+func defaultCache() string {
+	if d, err := os.UserCacheDir(); err == nil {
+		return filepath.Join(d, "untorn-nvmebed")
+	}
+	return filepath.Join(os.TempDir(), "untorn-nvmebed")
+}
+
+func run(ctx context.Context, c config) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	parts, err := find(ctx, c)
+	if err != nil {
+		return err
+	}
+	work, err := os.MkdirTemp("", "nvmebed-*")
+	if err != nil {
+		return err
+	}
+	if c.keep {
+		fmt.Println("nvmebed: kept in", work)
+	} else {
+		defer os.RemoveAll(work)
+	}
+	initrd := filepath.Join(work, "initrd")
+	if err := buildInitrd(ctx, parts, work, initrd); err != nil {
+		return err
+	}
+	args, err := drives(ctx, work)
+	if err != nil {
+		return err
+	}
+	return boot(ctx, parts, initrd, args)
+}

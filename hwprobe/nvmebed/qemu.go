@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/untorn/untorn/hwprobe/nvmebed/spec"
+)
+
+// errFell tells that the guest ran and something fell short.
+var errFell = errors.New("something fell short")
+
+// drives makes the images and returns the qemu arguments that attach them.
+func drives(ctx context.Context, work string) ([]string, error) {
+	var args []string
+	for i, d := range spec.Drives() {
+		img := filepath.Join(work, d.Serial)
+		if err := image(ctx, img, d); err != nil {
+			return nil, err
+		}
+		args = append(args,
+			"-drive", fmt.Sprintf("if=none,id=d%d,file=%s,format=raw,cache=unsafe", i, img),
+			"-device", fmt.Sprintf("nvme,id=c%d,serial=%s,model=%s,firmware-version=%s,atomic.awun=%d,atomic.awupf=%d",
+				i, d.Serial, spec.Model(), spec.Firmware(), d.AWUN, d.AWUPF),
+		)
+		ns := fmt.Sprintf("nvme-ns,bus=c%d,nsid=1,drive=d%d,logical_block_size=%d,physical_block_size=%d", i, i, d.LBA, d.LBA)
+		for _, a := range []struct {
+			name string
+			v    int
+		}{{"nawun", d.NAWUN}, {"nawupf", d.NAWUPF}, {"nabsn", d.NABSN}, {"nabspf", d.NABSPF},
+			{"nabo", d.NABO}} {
+			if a.v > 0 {
+				ns += fmt.Sprintf(",atomic.%s=%d", a.name, a.v)
+			}
+		}
+		args = append(args, "-device", ns)
+	}
+	return args, nil
+}
+
+func image(ctx context.Context, name string, d spec.Drive) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Truncate(int64(d.MiB) << 20); err != nil {
+		return err
+	}
+	if len(d.Parts) > 0 {
+		if _, err := f.Write(mbr(d.Parts, uint32(d.MiB)<<11)); err != nil {
+			return err
+		}
+	}
+	if d.Format == nil {
+		return nil
+	}
+	tool, err := exec.LookPath(d.Format[0])
+	if err != nil {
+		// Not in everybody's PATH.
+		if tool, err = exec.LookPath(filepath.Join("/usr/sbin", d.Format[0])); err != nil {
+			return skip("no %s on this machine", d.Format[0])
+		}
+	}
+	if out, err := exec.CommandContext(ctx, tool, append(d.Format[1:],
+		name)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", d.Format[0], err, out)
+	}
+	return nil
+}
+
+// mbr is a partition table with Linux partitions at these sectors, each up to the next.
+func mbr(starts []uint32, end uint32) []byte {
+	b := make([]byte, 512)
+	for i, s := range starts {
+		e := b[446+16*i:]
+		e[4] = 0x83
+		next := end
+		if i+1 < len(starts) {
+			next = starts[i+1]
+		}
+		binary.LittleEndian.PutUint32(e[8:], s)
+		binary.LittleEndian.PutUint32(e[12:], next-s)
+	}
+	b[510], b[511] = 0x55, 0xaa
+	return b
+}
+
+// boot runs the guest, shows what it prints, and judges by its last line.
+func boot(ctx context.Context, p parts, initrd string, drives []string) error {
+	args := p.loader("qemu-system-x86_64",
+		"-L", filepath.Join(p.root, "usr/share/qemu"), "-L", filepath.Join(p.root, "usr/share/seabios"),
+		"-nodefaults", "-nic", "none", "-no-user-config", "-M", "q35", "-accel",
+		"tcg,thread=multi", "-cpu", "max",
+		"-smp", "2", "-m", "384", "-display", "none", "-serial", "stdio", "-no-reboot",
+		"-kernel", p.kernel, "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1")
+	args = append(args, drives...)
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("qemu: %w", err)
+	}
+	last := show(out)
+	err = cmd.Wait()
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("the guest did not finish in time: %w", ctx.Err())
+	case err != nil:
+		return fmt.Errorf("qemu: %w", err)
+	case last == "nvmebed: PASS":
+		return nil
+	case strings.HasPrefix(last, "nvmebed: FAIL"):
+		return errFell
+	}
+	return errors.New("the guest ended without a verdict")
+}
+
+// show copies the guest's console and returns its last line about the bed.
+func show(r io.Reader) string {
+	last := ""
+	sc := bufio.NewScanner(r)
+	sc.Buffer(nil, 1<<20)
+	for sc.Scan() {
+		line := strings.TrimRight(sc.Text(), "\r")
+		if i := strings.Index(line, "nvmebed: "); i >= 0 {
+			last = line[i:]
+		}
+		fmt.Println(line)
+	}
+	return last
+}
