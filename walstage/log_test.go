@@ -465,20 +465,23 @@ func TestPoisonFromElsewhere(t *testing.T) {
 	}
 }
 
-// TestPoisonDuringWrite: a write that succeeds after the engine failed elsewhere is not acknowledged.
+// TestPoisonDuringWrite: a write that succeeds after the engine failed elsewhere is not acknowledged,
+// even before the log was told of the failure.
 func TestPoisonDuringWrite(t *testing.T) {
 	d := newFakeDisk()
 	o := small(d)
 	o.Poison = stages.NewPoison()
 	l := newLog(t, o)
-	cause := errors.New("the other stage")
-	d.setHook(func(op *ring.Op, _ string) error {
-		if op.Flags&ring.DSync != 0 {
-			o.Poison.Set(cause)
-		}
-		return nil
-	})
 	_, end := mustAppend(t, l, "x")
+	cause := errors.New("the other stage")
+	l.mu.Lock() // the one who watches the poison has to wait
+	if err := l.want(end); err != nil {
+		t.Fatal(err)
+	}
+	g := l.take()
+	o.Poison.Set(cause)
+	l.complete(g, 0, nil, nil)
+	l.mu.Unlock()
 	if err := l.WaitDurable(bg, end); !errors.Is(err, cause) || l.Durable() >= end {
 		t.Errorf("durable %d of %d, %v", l.Durable(), end, err)
 	}

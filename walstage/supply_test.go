@@ -152,7 +152,7 @@ func TestRecycledSegment(t *testing.T) {
 			if err := l.TruncateBefore(ends[99]); err != nil {
 				t.Fatal(err)
 			}
-			for n := l.Stats().Recycled; l.Stats().Recycled < n+2; {
+			for n := l.Stats().Recycled; l.Stats().Recycled < n+4; {
 				_, end := mustAppend(t, l, record(i, 3000))
 				mustWait(t, l, end)
 			}
