@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -53,9 +54,15 @@ func (c *collector) device(ctx context.Context, dev string) string {
 
 func (c *collector) read(ctx context.Context, dir, name, dev string) Device {
 	d := Device{Name: name, Dev: dev, Sectors: c.s.num(dir + "/size")}
-	below := func(devs ...string) {
+	// What sysfs names but does not show stays in the list: the walk then finds nothing was read
+	// about it. Left out, it would be a drive nobody asked.
+	below := func(devs ...beneath) {
 		for _, b := range devs {
-			if n := c.device(ctx, b); n != "" && !slices.Contains(d.On, n) {
+			n := c.device(ctx, b.dev)
+			if n == "" {
+				n = b.name
+			}
+			if n != "" && !slices.Contains(d.On, n) {
 				d.On = append(d.On, n)
 			}
 		}
@@ -63,7 +70,7 @@ func (c *collector) read(ctx context.Context, dir, name, dev string) Device {
 	if c.s.exists(dir + "/partition") {
 		d.Kind = KindPartition
 		d.Partition = &Partition{Start: c.s.num(dir + "/start")}
-		below(c.devOf(path.Dir(dir)))
+		below(beneath{path.Base(path.Dir(dir)), c.devOf(path.Dir(dir))})
 		return d
 	}
 	d.Queue = c.queue(dir + "/queue")
@@ -86,9 +93,7 @@ func (c *collector) read(ctx context.Context, dir, name, dev string) Device {
 		if file, ok := d.Loop.Backing.Get(); ok {
 			fs, under := c.ask.under(c.s.path(file))
 			d.Loop.FS = fs
-			if under != "" {
-				below(under)
-			}
+			below(beneath{"", under})
 		}
 	case KindNVMe:
 		c.nvme(&d, dir)
@@ -159,10 +164,13 @@ func (c *collector) queue(q string) *Queue {
 
 func (c *collector) devOf(dir string) string { return c.s.text(dir + "/dev").Or("") }
 
-func (c *collector) slaves(dir string) []string {
-	var out []string
+// beneath is a device another stands on, as sysfs names it there.
+type beneath struct{ name, dev string }
+
+func (c *collector) slaves(dir string) []beneath {
+	var out []beneath
 	for _, n := range c.s.list(dir + "/slaves") {
-		out = append(out, c.devOf(dir+"/slaves/"+n))
+		out = append(out, beneath{n, c.devOf(dir + "/slaves/" + n)})
 	}
 	return out
 }
@@ -208,6 +216,12 @@ func (c *collector) nvme(d *Device, dir string) {
 	c.ask.identify(c.s, d, "/dev/"+d.Name)
 }
 
+// Names the kernel gives: a controller, and one controller's node of a shared namespace.
+var (
+	controllerName = regexp.MustCompile(`^nvme[0-9]+$`)
+	pathName       = regexp.MustCompile(`^nvme[0-9]+c[0-9]+n[0-9]+$`)
+)
+
 func (c *collector) controller(ctrl string) *NVMe {
 	return &NVMe{
 		Controller: path.Base(ctrl),
@@ -233,15 +247,22 @@ func (c *collector) multipath(d *Device, dir string) {
 	type found struct{ dir, ctrl string }
 	var paths []found
 	for _, cn := range c.s.list(subsys) {
-		if !strings.HasPrefix(cn, "nvme") || !c.s.exists(subsys+"/"+cn+"/transport") {
+		if !controllerName.MatchString(cn) {
 			continue
 		}
 		ctrl, err := c.s.real(subsys + "/" + cn)
 		if err != nil {
+			d.On = append(d.On, cn) // a way to the namespace of which nothing can be read
 			continue
 		}
 		for _, pn := range c.s.list(ctrl) {
-			if n, ok := c.s.num(ctrl + "/" + pn + "/nsid").Get(); ok && n == nsid {
+			if !pathName.MatchString(pn) {
+				continue
+			}
+			switch n, ok := c.s.num(ctrl + "/" + pn + "/nsid").Get(); {
+			case !ok:
+				d.On = append(d.On, pn)
+			case n == nsid:
 				paths = append(paths, found{ctrl + "/" + pn, ctrl})
 			}
 		}

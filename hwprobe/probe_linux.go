@@ -129,31 +129,36 @@ func (r *Report) lookInside(dir string, opts Options) seen {
 			return st
 		}
 	}
-	if name := firstFile(dir); name != "" {
-		f.Kind, f.Subject = FileProbe, name+" (a new file could not be made: "+why.Error()+")"
+	here := new(File).statx(unix.AT_FDCWD, dir)
+	for _, name := range someFiles(dir) {
+		// A file mounted over a name in it (a container's /etc/hosts) is on another device.
 		p := filepath.Join(dir, name)
+		if there := new(File).statx(unix.AT_FDCWD, p); there != here || here.dev == "" {
+			continue
+		}
+		f.Kind, f.Subject = FileProbe, name+" (a new file could not be made: "+why.Error()+")"
 		f.DirectOpens = opensDirect(p)
 		return f.statx(unix.AT_FDCWD, p)
 	}
 	f.Kind, f.Subject = FileDirectory, why.Error()
-	st := new(File).statx(unix.AT_FDCWD, dir) // its device and mount are the directory's
-	return st
+	return here
 }
 
-// firstFile is the first regular file in a directory, looking at a bounded number of names.
-func firstFile(dir string) string {
+// someFiles are regular files in a directory, of a bounded number of names.
+func someFiles(dir string) []string {
 	d, err := os.Open(dir)
 	if err != nil {
-		return ""
+		return nil
 	}
 	defer d.Close()
-	es, _ := d.ReadDir(256)
+	es, _ := d.ReadDir(256) // what was read before an error will do
+	var names []string
 	for _, e := range es {
 		if e.Type().IsRegular() {
-			return e.Name()
+			names = append(names, e.Name())
 		}
 	}
-	return ""
+	return names
 }
 
 // scratch makes a file without a name. File systems without O_TMPFILE get a named one, unlinked

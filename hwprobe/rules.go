@@ -203,9 +203,13 @@ func ruleFS(d *decision) (Outcome, string) {
 		return SaysRequired, fmt.Sprintf("cannot vouch for %.40s: only ext4, XFS and raw "+
 			"devices have untorn writes", fs)
 	}
-	// A file on XFS's realtime device lies on another device than statx names.
+	// A file on XFS's realtime device lies on another device than statx names, and an external log
+	// on one that was not looked at: XFS's copy-on-write is as good as its log.
 	if fs == "xfs" && d.hasSuper("rtdev=") {
 		return Unread, "which of the two devices of an XFS with a realtime device holds the file"
+	}
+	if fs == "xfs" && d.hasSuper("logdev=") {
+		return Unread, "the device of XFS's external log"
 	}
 	return Pass, fs
 }

@@ -201,6 +201,9 @@ func (d *decision) dmLayer(dev *Device, off func(string, uint64) string) (bad, m
 			return "", fmt.Sprintf("where the %s of %s lies", seg.Target, dev.Name)
 		}
 		for _, p := range seg.Parts {
+			if !slices.Contains(dev.On, p.Dev) {
+				return "", fmt.Sprintf("%s, which %s maps to", p.Dev, dev.Name)
+			}
 			if s := off(dev.Name+" on "+p.Dev, p.Offset); s != "" {
 				return s, ""
 			}

@@ -165,6 +165,39 @@ func vpdB0(blocks uint32) string {
 	return string(b)
 }
 
+// TestUnreadMembersAreNotLeftOut: a member or path that sysfs names and does not show must not
+// make the stack look complete without it.
+func TestUnreadMembersAreNotLeftOut(t *testing.T) {
+	lines := append(slices.Clone(nvmeTree),
+		"sys/dev/block/9:0 -> ../../devices/virtual/block/md0",
+		"sys/devices/virtual/block/md0/md/level = raid1",
+		"sys/devices/virtual/block/md0/slaves/nvme0n1 -> ../../../../pci/nvme/nvme0/nvme0n1",
+		"sys/devices/virtual/block/md0/slaves/sdz -> ../../../../pci/nowhere/sdz",
+	)
+	r, _ := collect(t, tree(t, lines...), "9:0")
+	if p := r.stack().problem; !strings.Contains(p, "sdz") {
+		t.Errorf("stack %s, problem %q", kinds(r), p)
+	}
+	base := "sys/devices/virtual/nvme-subsystem/nvme-subsys3"
+	lines = []string{
+		"sys/dev/block/259:7 -> ../../devices/virtual/nvme-subsystem/nvme-subsys3/nvme3n1",
+		base + "/nvme3n1/nsid = 1",
+		base + "/nvme3n1/device -> ../../nvme-subsys3",
+		base + "/subsystem -> ../../../../class/nvme-subsystem",
+		base + "/nvme0 -> ../../../pci/a/nvme0",
+		"sys/devices/pci/a/nvme0/nvme3c0n1/nsid = 1",
+	}
+	for _, bad := range []string{
+		base + "/nvme1 -> ../../../pci/gone/nvme1",
+		"sys/devices/pci/a/nvme0/nvme3c1n1/size = 1",
+	} {
+		r, _ = collect(t, tree(t, append(slices.Clone(lines), bad)...), "259:7")
+		if r.stack().problem == "" {
+			t.Errorf("%s: the stack looks complete: %s", bad, kinds(r))
+		}
+	}
+}
+
 // TestCollectHostileSysfs: links that lead in a circle, files that are folders, nothing at all.
 func TestCollectHostileSysfs(t *testing.T) {
 	s := tree(t,

@@ -94,6 +94,8 @@ var vectors = []struct {
 	{"xfs-unread-cache", 16, strict, Unknown, "8", ""},
 	{"xfs-all-zeros", 16, strict, Unknown, "8", ""},
 	{"xfs-realtime", 16, strict, Unknown, "6", ""},
+	{"xfs-external-log", 16, strict, Unknown, "6", ""},
+	{"xfs-external-log", 128, strict, Unknown, "6", ""},
 
 	// Flushes and mount options.
 	{"write-through-hole", 16, strict, Required, "7", ""},

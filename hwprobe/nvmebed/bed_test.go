@@ -27,7 +27,8 @@ func TestCpio(t *testing.T) {
 	c.file("init", 0o755, []byte("hello"))
 	c.node("dev/console", 5, 1)
 	b := string(c.finish())
-	if len(b)%4 != 0 || strings.Count(b, "070701") != 3 || !strings.HasSuffix(strings.TrimRight(b, "\x00"), "TRAILER!!!") {
+	if len(b)%4 != 0 || strings.Count(b, "070701") != 3 || !strings.HasSuffix(strings.TrimRight(b,
+		"\x00"), "TRAILER!!!") {
 		t.Errorf("archive of %d bytes: %q", len(b), b)
 	}
 	if !strings.HasPrefix(b[14:], "000081ed") { // a regular file, 0755
