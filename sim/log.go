@@ -63,6 +63,9 @@ type Entry struct {
 	sync    bool // a Sync, not a DataSync; of a Lock: exclusive
 }
 
+// Data is what a write carried. It must not be changed.
+func (e Entry) Data() []byte { return e.data }
+
 func (e Entry) String() string {
 	switch e.Kind {
 	case Mark:
