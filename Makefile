@@ -6,7 +6,7 @@ ROUNDS   ?= 200
 DIR      ?= out/torture
 
 .DEFAULT_GOAL := help
-.PHONY: help build vet lint unit race fuzz cross test bench bench-go explore torture cover clean
+.PHONY: help build vet lint unit race fuzz cross test bench bench-go explore torture nvme cover clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ explore: build ## every reachable crash state, longer than the tests do
 
 torture: build ## ROUNDS kills in DIR, on the file system it lies on
 	bin/untornctl torture -dir $(DIR) -rounds $(ROUNDS) -mode doublewrite
+
+nvme: ## hwprobe and the atomic mode on emulated NVMe drives in a small virtual machine
+	$(GO) run ./hwprobe/nvmebed
 
 cover: ## coverage of the whole module by all tests
 	$(GO) test -short -coverpkg=./... -coverprofile=out.cover $(PKGS)
