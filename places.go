@@ -109,6 +109,11 @@ func (p *places) lockRoots(ctx context.Context) error {
 				if err := f.Close(); err != nil {
 					return &Error{Op: "create", File: path, Err: err}
 				}
+				// Durable before anything else in the directory: without it what a crash leaves of a
+				// creation would look like somebody else's directory.
+				if err := p.o.FS.SyncDir(d); err != nil {
+					return &Error{Op: "flush directory", File: d, Err: err}
+				}
 			case !errors.Is(err, fs.ErrExist): // somebody else was faster: their lock decides
 				return &Error{Op: "create", File: path, Err: err}
 			}
