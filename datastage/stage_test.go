@@ -1,0 +1,341 @@
+package datastage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/untorn/untorn/aligned"
+	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/ring"
+	"github.com/untorn/untorn/stages"
+)
+
+// fakeRing keeps every op until the test completes it.
+type fakeRing struct {
+	mu  sync.Mutex
+	ops []*ring.Op
+}
+
+func (f *fakeRing) Submit(ops ...*ring.Op) {
+	f.mu.Lock()
+	f.ops = append(f.ops, ops...)
+	f.mu.Unlock()
+}
+func (f *fakeRing) Do(*ring.Op) error            { panic("not used") }
+func (f *fakeRing) Register([]byte) (int, error) { return 0, nil }
+func (f *fakeRing) Info() ring.Info              { return ring.Info{} }
+func (f *fakeRing) Close() error                 { return nil }
+func (f *fakeRing) String() (s string) {
+	for _, op := range f.ops {
+		s += fmt.Sprintf("%s:%s@%d ", op.File.Name(), op.Kind, op.Off/4096)
+	}
+	return s
+}
+
+// complete finishes the oldest op that fits and returns it.
+func (f *fakeRing) complete(t *testing.T, kind ring.Kind, file string, no int64, err error) {
+	t.Helper()
+	f.mu.Lock()
+	for i, op := range f.ops {
+		if op.Kind == kind && op.File.Name() == file && (kind == ring.DataSync || op.Off == no*4096) {
+			f.ops = append(f.ops[:i:i], f.ops[i+1:]...)
+			f.mu.Unlock()
+			op.Err = err
+			op.Done <- op
+			synctest.Wait()
+			return
+		}
+	}
+	f.mu.Unlock()
+	t.Fatalf("no %s of %s page %d in flight: %s", kind, file, no, f)
+}
+
+func (f *fakeRing) inFlight(kind ring.Kind, file string, no int64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, op := range f.ops {
+		if op.Kind == kind && op.File.Name() == file && (kind == ring.DataSync || op.Off == no*4096) {
+			return true
+		}
+	}
+	return false
+}
+
+type fakeFile string
+
+func (f fakeFile) Fd() uintptr  { return 0 }
+func (f fakeFile) Name() string { return string(f) }
+
+type rig struct {
+	t    *testing.T
+	ring *fakeRing
+	s    *Stage
+	out  chan *stages.Batch
+	p    *stages.Poison
+	a, b *stages.File
+}
+
+// withStage runs f against a stage on a fake ring, in virtual time.
+func withStage(t *testing.T, mutants stages.Mutant, f func(*rig)) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{t: t, ring: &fakeRing{}, out: make(chan *stages.Batch, 16), p: stages.NewPoison()}
+		r.s = New(Config{
+			Ring: r.ring, Depth: 8, Group: 4, Inbox: 4, Pages: 64, Files: 2, Idle: 20 * time.Millisecond,
+			Out: r.out, Poison: r.p, Mutants: mutants,
+		})
+		mk := func(id int, name string) *stages.File {
+			return &stages.File{ID: page.FileID(id), Slot: id - 1, Name: name, IO: fakeFile(name), PageSize: 4096, Format: page.Native{}}
+		}
+		r.a, r.b = mk(1, "a"), mk(2, "b")
+		var g stages.Group
+		g.Go("destination", func() { r.s.Run(context.Background()) })
+		f(r)
+		r.s.Stop()
+		g.Wait()
+	})
+}
+
+// batch sends pages of a file, each filled with v; the call is complete when they are at S4.
+func (r *rig) batch(f *stages.File, v byte, level stages.Level, nos ...uint64) (*stages.Call, *stages.Batch) {
+	b := &stages.Batch{Region: 0, Entries: make([]stages.Entry, 0, len(nos))}
+	c := stages.NewCall()
+	c.Reset(level, len(nos))
+	for _, no := range nos {
+		buf := make([]byte, 4096)
+		buf[0] = v
+		w := &stages.PageWrite{No: page.No(no), Frame: aligned.Frame{Buf: buf}}
+		if level == stages.Durable {
+			w.W.Call = c
+		}
+		b.Add(f, w)
+	}
+	r.s.Inbox() <- stages.Msg{Batch: b}
+	synctest.Wait()
+	return c, b
+}
+
+func (r *rig) want(c *stages.Call, done bool, when string) {
+	r.t.Helper()
+	if c.Finished() != done {
+		r.t.Fatalf("%s: acknowledged %v, want %v; in flight: %s", when, c.Finished(), done, r.ring)
+	}
+}
+
+func (r *rig) wantOut(n int, when string) {
+	r.t.Helper()
+	if len(r.out) != n {
+		r.t.Fatalf("%s: %d batches went to reclaim, want %d", when, len(r.out), n)
+	}
+}
+
+// TestFlushGenerations is I2: a flush covers what was reaped before it was submitted, of its own
+// file, and nothing else.
+func TestFlushGenerations(t *testing.T) {
+	withStage(t, 0, func(r *rig) {
+		c1, _ := r.batch(r.a, 1, stages.Durable, 1)
+		c2, _ := r.batch(r.a, 2, stages.Durable, 2)
+		c3, _ := r.batch(r.b, 3, stages.Durable, 1)
+		r.want(c1, false, "submitted")
+		r.ring.complete(t, ring.Write, "a", 1, nil)
+		r.want(c1, false, "written, not flushed")
+		r.ring.complete(t, ring.Write, "a", 2, nil) // during the flush of page 1
+		r.ring.complete(t, ring.Write, "b", 1, nil)
+		r.ring.complete(t, ring.DataSync, "a", 0, nil)
+		r.want(c1, true, "flushed")
+		r.want(c2, false, "written during that flush")
+		r.want(c3, false, "another file's page")
+		r.wantOut(1, "one batch is safe")
+		r.ring.complete(t, ring.DataSync, "b", 0, nil)
+		r.want(c3, true, "its own file's flush")
+		r.want(c2, false, "another file's flush")
+		r.ring.complete(t, ring.DataSync, "a", 0, nil)
+		r.want(c2, true, "the next flush")
+		r.wantOut(3, "all are safe")
+	})
+}
+
+// TestSyncFileRangeIsNoFlush: the mutant that takes writeback for a flush is seen to acknowledge
+// what no flush covers.
+func TestSyncFileRangeIsNoFlush(t *testing.T) {
+	withStage(t, stages.SyncFileRange, func(r *rig) {
+		c, _ := r.batch(r.a, 1, stages.Durable, 1)
+		r.ring.complete(t, ring.Write, "a", 1, nil)
+		r.want(c, true, "the mutant acknowledges without a flush")
+	})
+}
+
+// TestOrderPerPage is I9: one destination write of a page at a time, in order.
+func TestOrderPerPage(t *testing.T) {
+	withStage(t, 0, func(r *rig) {
+		c1, _ := r.batch(r.a, 1, stages.Durable, 7)
+		c2, _ := r.batch(r.a, 2, stages.Durable, 7)
+		if len(r.ring.ops) != 1 || r.ring.ops[0].Buf[0] != 1 {
+			t.Fatalf("in flight: %s", r.ring)
+		}
+		r.ring.complete(t, ring.Write, "a", 7, nil)
+		if !r.ring.inFlight(ring.Write, "a", 7) {
+			t.Fatalf("the second write does not follow: %s", r.ring)
+		}
+		r.ring.complete(t, ring.DataSync, "a", 0, nil)
+		r.want(c1, true, "the first was flushed")
+		r.want(c2, false, "the second was not")
+		r.ring.complete(t, ring.Write, "a", 7, nil)
+		r.ring.complete(t, ring.DataSync, "a", 0, nil)
+		r.want(c2, true, "both")
+		r.wantOut(2, "both")
+	})
+	withStage(t, stages.ReorderPage, func(r *rig) {
+		r.batch(r.a, 1, stages.Durable, 7)
+		r.batch(r.a, 2, stages.Durable, 7)
+		if len(r.ring.ops) != 2 {
+			t.Errorf("the mutant keeps the order")
+		}
+		r.ring.complete(t, ring.Write, "a", 7, nil)
+		r.ring.complete(t, ring.Write, "a", 7, nil)
+		r.ring.complete(t, ring.DataSync, "a", 0, nil)
+	})
+}
+
+// TestSupersede: a write that was never submitted when a newer one reached S2 is not written, and
+// its acknowledgement and its batch complete with the newer one's.
+func TestSupersede(t *testing.T) {
+	withStage(t, 0, func(r *rig) {
+		c1, _ := r.batch(r.a, 1, stages.Durable, 7)
+		c2, _ := r.batch(r.a, 2, stages.Durable, 7)
+		c3, _ := r.batch(r.a, 3, stages.Durable, 7, 8)
+		r.ring.complete(t, ring.Write, "a", 7, nil)
+		if op := r.ring.ops[0]; op.Off == 7*4096 && op.Buf[0] != 3 {
+			t.Errorf("image %d is written, want the newest", op.Buf[0])
+		}
+		r.ring.complete(t, ring.DataSync, "a", 0, nil)
+		r.want(c1, true, "flushed")
+		r.want(c2, false, "superseded by what is not flushed")
+		r.wantOut(1, "the first batch")
+		r.ring.complete(t, ring.Write, "a", 7, nil)
+		r.ring.complete(t, ring.Write, "a", 8, nil)
+		for r.ring.inFlight(ring.DataSync, "a", 0) {
+			r.ring.complete(t, ring.DataSync, "a", 0, nil)
+		}
+		r.want(c2, true, "with the newer one")
+		r.want(c3, true, "itself")
+		r.wantOut(3, "all three")
+	})
+}
+
+func (r *rig) read(f *stages.File, no uint64) (*stages.Read, []byte) {
+	c := stages.NewCall()
+	c.Reset(stages.Durable, 1)
+	rd := &stages.Read{File: f, Call: c, Pages: []stages.ReadPage{{No: page.No(no), Buf: make([]byte, 4096)}}}
+	r.s.Inbox() <- stages.Msg{Read: rd}
+	synctest.Wait()
+	return rd, rd.Pages[0].Buf
+}
+
+// TestReads is I9: a write waits for a read in flight, and a read finds the newest image from S2 on.
+func TestReads(t *testing.T) {
+	withStage(t, 0, func(r *rig) {
+		r1, _ := r.read(r.a, 5)
+		c, _ := r.batch(r.a, 9, stages.Durable, 5)
+		if r.ring.inFlight(ring.Write, "a", 5) {
+			t.Fatal("a write was submitted beside a read of the page")
+		}
+		r2, buf := r.read(r.a, 5)
+		if !r2.Call.Finished() || buf[0] != 9 {
+			t.Fatal("a read does not find the image in memory")
+		}
+		r.ring.complete(t, ring.Read, "a", 5, nil)
+		if !r1.Call.Finished() || !r.ring.inFlight(ring.Write, "a", 5) {
+			t.Fatalf("the write does not follow the read: %s", r.ring)
+		}
+		r.ring.complete(t, ring.Write, "a", 5, nil)
+		if r3, buf := r.read(r.a, 5); !r3.Call.Finished() || buf[0] != 9 {
+			t.Fatal("a written page is not served from memory")
+		}
+		r.ring.complete(t, ring.DataSync, "a", 0, nil)
+		r.want(c, true, "flushed")
+		r4, _ := r.read(r.a, 5)
+		bad := errors.New("bad sector")
+		r.ring.complete(t, ring.Read, "a", 5, bad)
+		if !r4.Call.Finished() || r4.Pages[0].Err != bad || r.p.Err() != nil {
+			t.Errorf("a failed read: %v, poison %v", r4.Pages[0].Err, r.p.Err())
+		}
+	})
+}
+
+// TestNobodyWaits: pages nobody waits for are flushed after the idle time, when pressed, and by a
+// barrier.
+func TestNobodyWaits(t *testing.T) {
+	withStage(t, 0, func(r *rig) {
+		r.batch(r.a, 1, stages.Accepted, 1)
+		r.ring.complete(t, ring.Write, "a", 1, nil)
+		if r.ring.inFlight(ring.DataSync, "a", 0) {
+			t.Fatal("flushed with nobody asking")
+		}
+		<-time.After(25 * time.Millisecond) // virtual time
+		synctest.Wait()
+		r.ring.complete(t, ring.DataSync, "a", 0, nil)
+		r.wantOut(1, "after the idle time")
+
+		r.batch(r.a, 2, stages.Accepted, 2)
+		r.s.Inbox() <- stages.Msg{Press: true}
+		synctest.Wait()
+		r.ring.complete(t, ring.Write, "a", 2, nil)
+		r.ring.complete(t, ring.DataSync, "a", 0, nil)
+		r.wantOut(2, "pressed")
+
+		r.batch(r.a, 3, stages.Accepted, 3)
+		r.batch(r.b, 4, stages.Accepted, 4)
+		c := stages.NewCall()
+		c.Reset(stages.Durable, 1)
+		r.s.Inbox() <- stages.Msg{Barrier: &stages.Barrier{File: r.a, Call: c}}
+		synctest.Wait()
+		r.want(c, false, "barrier with a write in flight")
+		r.ring.complete(t, ring.Write, "b", 4, nil)
+		r.ring.complete(t, ring.Write, "a", 3, nil)
+		r.want(c, false, "barrier before the flush")
+		r.ring.complete(t, ring.DataSync, "a", 0, nil)
+		r.want(c, true, "barrier")
+	})
+}
+
+// TestFailStop is I5: after a failed write or flush nothing is acknowledged, not even what another
+// flush in flight covers, and a failed flush is not tried again.
+func TestFailStop(t *testing.T) {
+	eio := errors.New("EIO")
+	withStage(t, 0, func(r *rig) {
+		c1, _ := r.batch(r.a, 1, stages.Durable, 1)
+		c2, _ := r.batch(r.b, 1, stages.Durable, 1)
+		r.ring.complete(t, ring.Write, "a", 1, nil)
+		r.ring.complete(t, ring.Write, "b", 1, nil)
+		r.ring.complete(t, ring.DataSync, "a", 0, eio)
+		if !errors.Is(r.p.Err(), eio) {
+			t.Fatalf("poison: %v", r.p.Err())
+		}
+		r.ring.complete(t, ring.DataSync, "b", 0, nil)
+		r.want(c1, false, "failed")
+		r.want(c2, false, "after poison")
+		r.wantOut(0, "nothing is reclaimed")
+		if len(r.ring.ops) != 0 {
+			t.Errorf("tried again: %s", r.ring)
+		}
+		if r1, _ := r.read(r.a, 1); !errors.Is(r1.Pages[0].Err, eio) {
+			t.Errorf("read of a page in flight: %v", r1.Pages[0].Err)
+		}
+		r.read(r.a, 2)
+		r.ring.complete(t, ring.Read, "a", 2, nil)
+	})
+	withStage(t, 0, func(r *rig) {
+		c1, _ := r.batch(r.a, 1, stages.Durable, 1, 2)
+		r.ring.complete(t, ring.Write, "a", 1, eio)
+		r.ring.complete(t, ring.Write, "a", 2, nil)
+		r.want(c1, false, "failed write")
+		if !errors.Is(r.p.Err(), eio) || r.ring.inFlight(ring.DataSync, "a", 0) {
+			t.Errorf("poison %v, in flight %s", r.p.Err(), r.ring)
+		}
+	})
+}
