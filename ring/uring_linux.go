@@ -16,8 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// uring is the io_uring backend. Any goroutine submits: it fills entries under mu and enters the
-// kernel outside of it. One goroutine, the reaper, takes completions and gives the ops back.
+// uring is the io_uring backend. Any goroutine submits: it fills entries under mu. One goroutine,
+// the reaper, takes completions and gives the ops back. While the reaper is awake it also hands the
+// entries to the kernel, from its own thread; otherwise the submitter does that itself.
 //
 // An op in flight occupies a slot, and there are as many slots as submission entries and half as
 // many as completion entries, so neither queue can overflow. The slot table also keeps the op, and
@@ -49,9 +50,6 @@ type uring struct {
 
 	regions atomic.Pointer[[]region]
 	table   int // places in the kernel's table of buffers, -1 = it cannot grow
-
-	timed bool     // the kernel takes a timeout with a wait
-	wait  waitArgs // the reaper's
 
 	helper *threads // flushes, Do, and ops the ring gets nowhere with
 
@@ -120,7 +118,6 @@ func setupUring(cfg Config) (*uring, error) {
 		slots:  make([]slot, cfg.Entries),
 		wake:   make(chan struct{}, 1),
 		reaped: make(chan struct{}),
-		timed:  p.Features&featExtArg != 0,
 	}
 	u.room.L = &u.mu
 	for i := range u.slots {
@@ -211,39 +208,6 @@ func (u *uring) enter(submit, wait uint32) syscall.Errno {
 	u.count.enters.Add(1)
 	_, _, errno := unix.Syscall6(iouring.SYS_IO_URING_ENTER, uintptr(u.fd), uintptr(submit),
 		uintptr(wait), flags, 0, 0)
-	return errno
-}
-
-// waitArgs is struct io_uring_getevents_arg, which the iouring package lacks, and what it refers to.
-type waitArgs struct {
-	sigmask        uint64
-	sigmaskSize, _ uint32
-	timeout        uint64 // address of time
-	time           unix.Timespec
-}
-
-const (
-	featExtArg      = 1 << 8 // Linux 5.11
-	enterExtArg     = 1 << 3
-	sizeOfGetEvents = 24 // waitArgs without time
-)
-
-// await sleeps until want completions are there, or one and waitLimit has passed; want is 1 on a
-// kernel that cannot be told a limit.
-func (u *uring) await(want uint32) syscall.Errno {
-	if want == 1 || !u.timed {
-		return u.enter(0, 1)
-	}
-	w := &u.wait
-	w.time = unix.NsecToTimespec(int64(waitLimit))
-	w.timeout = uint64(uintptr(unsafe.Pointer(&w.time)))
-	u.count.enters.Add(1)
-	_, _, errno := unix.Syscall6(iouring.SYS_IO_URING_ENTER, uintptr(u.fd), 0, uintptr(want),
-		uintptr(iouring.IORING_ENTER_FLAGS_GETEVENTS)|enterExtArg, uintptr(unsafe.Pointer(w)),
-		sizeOfGetEvents)
-	if errno == syscall.ETIME {
-		return 0
-	}
 	return errno
 }
 

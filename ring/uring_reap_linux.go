@@ -1,67 +1,49 @@
 package ring
 
 import (
-"os"
-"runtime"
-"strconv"
-
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
 )
 
-// The reaper waits for an eighth of what is in flight to complete, and one more, but not for longer
-// than waitLimit if there is one. At depth 32 this is worth a third of the CPU time: a wake-up for
-// each completion makes the submitter submit single ops from another thread, each of which then
-// costs a wake-up again. The limit is for the op that shares the ring with 31 on a disk that has
-// stalled. With fewer than eight in flight nothing is ever held back.
-const (
-	waitShare = 8
-	waitLimit = 100 * time.Microsecond
-)
-
 // reap is the reaper. It takes completions in user space as long as there are any, and only then
 // blocks in the kernel; with nothing in flight it blocks on a channel instead.
+//
+// After it has given ops back it lets their owners run once and hands over what they queued, on its
+// own thread. The kernel runs the end of a request on the thread that submitted it: were that a
+// thread asleep in the Go scheduler, each completion would wake it first and the reaper second.
 func (u *uring) reap() {
 	defer close(u.reaped)
 	done := make([]*Op, 0, len(u.slots))
 	again := make([]uint32, 0, len(u.slots))
-	ny := os.Getenv("NOYIELD") != ""
-	ws, _ := strconv.Atoi(os.Getenv("MINC")); if ws == 0 { ws = waitShare }
-	fruitless := false // the last wait ended with nothing: then wait for one, without a limit
 	for {
 		if u.batch(&done, &again) {
-			fruitless = false
 			for i, op := range done {
 				done[i] = nil
 				deliver(op)
 			}
-			if !ny { runtime.Gosched() }
-			u.push()
+			runtime.Gosched()
+			u.push(true)
 			continue
 		}
 		u.mu.Lock()
 		inFlight := len(u.slots) - len(u.free)
 		stop := inFlight == 0 && u.stop
 		u.reaper = blocked
-		if inFlight == 0 {
+		if inFlight == 0 && !stop {
 			u.reaper = asleep
 		}
 		u.mu.Unlock()
-		u.push()
+		// What was queued before that is ours to hand over; who comes later does it himself.
 		switch {
 		case stop:
 			return
 		case inFlight == 0:
 			<-u.wake
 		default:
-			want := uint32(1)
-			if !fruitless {
-				want += uint32(inFlight / ws)
-			}
-			fruitless = true
-			if errno := u.await(want); errno != 0 && errno != syscall.EINTR {
-				// EAGAIN, EBUSY: short of memory. Completions appear in the queue all the same.
+			if !u.push(true) || !u.await() {
+				// Short of memory. Completions appear in the queue all the same.
 				time.Sleep(100 * time.Microsecond)
 			}
 		}
@@ -69,6 +51,11 @@ func (u *uring) reap() {
 		u.reaper = awake
 		u.mu.Unlock()
 	}
+}
+
+func (u *uring) await() bool {
+	errno := u.enter(0, 1)
+	return errno == 0 || errno == syscall.EINTR
 }
 
 // batch takes what is in the completion queue. Finished ops go to *done, their slots are free
@@ -126,7 +113,7 @@ func (u *uring) batch(done *[]*Op, again *[]uint32) bool {
 	u.count.add(&sum)
 	if len(*again)+len(stubborn) > 0 {
 		u.count.resubmitted.Add(uint64(len(*again) + len(stubborn)))
-		u.push()
+		u.push(true)
 	}
 	for _, op := range stubborn {
 		// Repeating at once did not help: a helper goes on with it in blocking calls, with pauses.
@@ -161,7 +148,9 @@ func (u *uring) Close() error {
 		u.mu.Lock()
 		u.stop = true
 		wake := u.reaper == asleep
-		u.reaper = awake
+		if wake {
+			u.reaper = blocked
+		}
 		u.mu.Unlock()
 		if wake {
 			u.wake <- struct{}{}

@@ -1,7 +1,6 @@
 package ring
 
 import (
-	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -32,7 +31,7 @@ func (u *uring) Submit(ops ...*Op) {
 		if reaper == awake {
 			continue
 		}
-		u.push()
+		u.push(false)
 		if reaper == asleep {
 			u.wake <- struct{}{}
 		}
@@ -133,25 +132,29 @@ func (u *uring) fill(tail, i uint32) {
 	}
 }
 
-// push hands what is queued to the kernel. Submitters push side by side, and one may hand over
-// what another queued: it is done when the queue is empty, whoever emptied it.
-func (u *uring) push() {
+// push hands what is queued to the kernel, a group at a time. Several may push side by side, and
+// one may hand over what another queued: it is done when the queue is empty, whoever emptied it.
+//
+// Short of memory the kernel answers EAGAIN, or EBUSY until completions are reaped. The entries stay
+// queued then; nothing else is expected, and whatever it is, to give an entry up would be to not
+// know whether it runs. A submitter tries again with pauses. The reaper, which has completions to
+// see to, comes back later: it gets false.
+func (u *uring) push(reaper bool) bool {
 	pause := 10 * time.Microsecond
 	for {
 		n := atomic.LoadUint32(u.sq.tail) - atomic.LoadUint32(u.sq.head)
 		if n == 0 || int32(n) < 0 { // negative: the two loads straddled another's push
-			return
+			return true
 		}
 		switch u.enter(min(n, uint32(u.cfg.Group)), 0) {
 		case 0, syscall.EINTR:
-		default:
-			// EAGAIN and EBUSY: the kernel is short of memory or wants completions reaped, and
-			// the reaper is doing that. The entries stay queued; nothing else is expected here,
-			// and whatever it is, giving an entry up would mean not knowing whether it runs.
-			runtime.Gosched()
-			time.Sleep(pause)
-			pause = min(2*pause, time.Millisecond)
+			continue
 		}
+		if reaper {
+			return false
+		}
+		time.Sleep(pause)
+		pause = min(2*pause, time.Millisecond)
 	}
 }
 
