@@ -1,0 +1,291 @@
+package torture
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/stages"
+)
+
+// model is what the parent knows: what must be there, and what may be.
+type model struct {
+	mode  untorn.Mode
+	round uint32 // of the child, or of the survey under way
+	files map[uint32]*fileModel
+	log   logModel
+	end   ending
+	tally tally
+
+	// what keeps the images of damaged pages for the story: set while a survey of the parent's runs.
+	image func(tag uint32, no uint64) []byte
+	seed  uint64
+}
+
+// tally counts what was checked.
+type tally struct {
+	events, pageAcks, recordAcks, pagesSeen, recordsSeen, torn uint64
+	violations                                                 []Violation
+	full                                                       string // the disk is: no verdict on the engine
+}
+
+// ending is how the directory was left.
+type ending uint8
+
+const (
+	endClosed  ending = iota // in order
+	endClosing               // an orderly close, or an open, was under way
+	endKilled
+)
+
+// write is one image of a page.
+type write struct {
+	v     version
+	lsn   uint64
+	round uint32
+	level string // that it was acknowledged with; "" = only started
+}
+
+// pageModel: the page holds floor, or one of the writes started after it.
+type pageModel struct {
+	floor   write
+	started []write
+}
+
+type fileModel struct {
+	created, seen          bool
+	least, most            uint64 // pages
+	renameStarted, renamed bool
+	removeStarted, removed bool
+	pages                  []pageModel
+}
+
+func newModel(mode untorn.Mode, seed uint64) *model {
+	return &model{mode: mode, seed: seed, files: map[uint32]*fileModel{}}
+}
+
+func (m *model) violate(format string, a ...any) {
+	m.tally.violations = append(m.tally.violations, Violation{Round: int(m.round), What: fmt.Sprintf(format, a...)})
+}
+
+// emit makes the model a sink: a survey in this process goes straight into it.
+func (m *model) emit(evs ...event) {
+	for i := range evs {
+		m.apply(&evs[i])
+	}
+}
+
+func (m *model) apply(e *event) {
+	m.tally.events++
+	switch e.kind {
+	case evOpened:
+		m.opened(e.level == 1)
+	case evClosing:
+		m.end = endClosing
+	case evClosed:
+		m.end = endClosed
+	case evWrong:
+		m.violate("%s", e.text)
+	case evStopped:
+		if e.a == 1 {
+			m.tally.full = e.text
+			return
+		}
+		m.violate("the engine failed, and nobody had killed it: %s", e.text)
+	case evSeenBase, evSeenRecord, evSeenEnd, evRecord, evRecordAt, evRecordAck, evCkpt, evCkptAck:
+		m.applyLog(e)
+	case evSeenPage, evBadPage, evPage, evPageAck:
+		m.applyPage(e)
+	case evSeenAll:
+	default:
+		m.applyFile(e)
+	}
+}
+
+func (m *model) opened(clean bool) {
+	switch {
+	case clean && m.end == endKilled:
+		m.violate("the directory says that it was closed in order, but its engine was killed while running")
+	case !clean && m.end == endClosed:
+		m.violate("the directory was closed in order, but the open found it otherwise")
+	}
+	m.end = endKilled // until a close is acknowledged
+}
+
+func (f *fileModel) resize(n uint64) {
+	for uint64(len(f.pages)) < n {
+		f.pages = append(f.pages, pageModel{})
+	}
+	f.pages = f.pages[:n]
+}
+
+func (m *model) applyFile(e *event) {
+	if e.kind == evFilesEnd {
+		m.filesEnd()
+		return
+	}
+	f := m.files[e.tag]
+	if f == nil {
+		if e.kind != evFile {
+			m.violate("file %s is there; nobody ever began to make it", fileName(e.tag, e.level == 1))
+			f = &fileModel{least: e.a, most: e.a} // adopt it: one violation is enough
+		} else {
+			f = &fileModel{least: e.a, most: e.a}
+		}
+		f.resize(e.a)
+		m.files[e.tag] = f
+	}
+	switch e.kind {
+	case evSeenFile:
+		m.seenFile(f, e)
+	case evFileAck:
+		f.created = true
+	case evGrow:
+		f.most = e.a
+		f.resize(e.a)
+	case evGrowAck:
+		f.least = e.a
+	case evRename:
+		f.renameStarted = true
+	case evRenameAck:
+		f.renamed = true
+	case evRemove:
+		f.removeStarted = true
+	case evRemoveAck:
+		f.removed = true
+	}
+}
+
+func (m *model) seenFile(f *fileModel, e *event) {
+	moved := e.level == 1
+	name := fileName(e.tag, moved)
+	switch {
+	case f.removed:
+		m.violate("file %s is back; its removal had been acknowledged", name)
+	case moved && !f.renameStarted:
+		m.violate("file %s has a name that nobody gave it", name)
+	case !moved && f.renamed:
+		m.violate("file %s has its old name; the renaming had been acknowledged", name)
+	case e.a < f.least:
+		m.violate("file %s has %d pages; %d had been acknowledged", name, e.a, f.least)
+	case e.a > f.most:
+		m.violate("file %s has %d pages; nobody asked for more than %d", name, e.a, f.most)
+	}
+	f.seen, f.created = true, true
+	f.renameStarted, f.renamed = moved, moved
+	f.removeStarted, f.removed = false, false
+	f.least, f.most = e.a, e.a
+	f.resize(e.a)
+}
+
+func (m *model) filesEnd() {
+	for tag, f := range m.files {
+		if f.seen {
+			f.seen = false
+			continue
+		}
+		if f.created && !f.removeStarted {
+			m.violate("file %s is gone; it had been acknowledged, and nobody began to remove it", fileName(tag, f.renamed))
+		}
+		delete(m.files, tag)
+	}
+}
+
+func (m *model) applyPage(e *event) {
+	f := m.files[e.tag]
+	if f == nil || e.page >= uint64(len(f.pages)) {
+		m.violate("page %d of file %d: the file has no such page", e.page, e.tag)
+		return
+	}
+	p := &f.pages[e.page]
+	switch e.kind {
+	case evPage:
+		p.started = append(p.started, write{v: e.version, lsn: e.a, round: m.round})
+	case evPageAck:
+		m.tally.pageAcks++
+		if i := p.find(e.version); i >= 0 {
+			p.floor = p.started[i]
+			p.floor.level = stages.Level(e.level).String()
+			p.started = slices.Delete(p.started, 0, i+1)
+			// I3: a page is nowhere before its record is durable.
+			m.log.pageLSN = max(m.log.pageLSN, p.floor.lsn)
+		}
+	case evSeenPage:
+		m.seenPage(f, p, e)
+	case evBadPage:
+		m.badPage(f, p, e)
+	}
+}
+
+func (p *pageModel) find(v version) int {
+	return slices.IndexFunc(p.started, func(w write) bool { return w.v == v })
+}
+
+func (m *model) seenPage(f *fileModel, p *pageModel, e *event) {
+	m.tally.pagesSeen++
+	where := fmt.Sprintf("page %d of %s", e.page, fileName(e.tag, f.renamed))
+	found := p.floor
+	if e.version != p.floor.v {
+		i := p.find(e.version)
+		switch {
+		case i >= 0:
+			found = p.started[i]
+		case e.version < p.floor.v:
+			m.violate("%s is version %s; %s", where, e.version, p.story())
+		default:
+			m.violate("%s is version %s, whose write was never started; %s", where, e.version, p.story())
+		}
+		if i < 0 {
+			found = write{v: e.version, lsn: e.a}
+		}
+	}
+	if found.lsn != e.a {
+		m.violate("%s, version %s, has LSN %d; it was written with %d", where, e.version, e.a, found.lsn)
+	}
+	if e.a > m.log.end {
+		m.violate("%s, version %s, has LSN %d, but the log ends at %d (I3)", where, e.version, e.a, m.log.end)
+	}
+	if found.level == "" {
+		found.level, found.round = "seen", m.round
+	}
+	p.floor, p.started = found, nil
+}
+
+func (m *model) badPage(f *fileModel, p *pageModel, e *event) {
+	m.tally.pagesSeen++
+	if m.mode != untorn.ModeDoublewrite && len(p.started) > 0 {
+		m.tally.torn++ // it was being written: that is what these modes do not protect from
+		return
+	}
+	what := ""
+	if m.image != nil {
+		if img := m.image(e.tag, e.page); img != nil {
+			what = "; " + describe(img, m.seed, e.tag, e.page, p.versions())
+		}
+	}
+	m.violate("page %d of %s is not whole: %s%s; %s", e.page, fileName(e.tag, f.renamed), e.text, what, p.story())
+	p.started = append(p.started, p.floor) // whatever comes next will do
+}
+
+func (p *pageModel) versions() []version {
+	v := []version{p.floor.v}
+	for _, w := range p.started {
+		v = append(v, w.v)
+	}
+	return v
+}
+
+// story says what had been promised about a page.
+func (p *pageModel) story() string {
+	s := "no version had been acknowledged"
+	if p.floor.level != "" {
+		s = fmt.Sprintf("version %s (LSN %d) had been acknowledged as %s in round %d", p.floor.v, p.floor.lsn, p.floor.level, p.floor.round)
+		if p.floor.level == "seen" {
+			s = fmt.Sprintf("version %s (LSN %d) had been seen after round %d", p.floor.v, p.floor.lsn, p.floor.round)
+		}
+	}
+	if n := len(p.started); n > 0 {
+		s += fmt.Sprintf(", and %d later writes started, the last of version %s", n, p.started[n-1].v)
+	}
+	return s
+}

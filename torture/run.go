@@ -1,0 +1,241 @@
+package torture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/stages"
+)
+
+// Config of a run. Dir and Rounds are required.
+type Config struct {
+	// Dir is made by the run and holds the engine directory. It must not exist or be empty, or be
+	// what an earlier run left.
+	Dir    string
+	Rounds int
+	Mode   untorn.Mode // "" = doublewrite
+	Seed   uint64
+	// Mutants breaks rules of the engine on purpose.
+	Mutants stages.Mutant
+	Mutant  string // their name, for the report
+	// Keep leaves the directory, and each one a violation was found in, for a look.
+	Keep bool
+	// Throttle slows the child's disk down, so that its queued writes outlive the kill (I11). Where
+	// that cannot be done Result.ThrottleSkipped says why.
+	Throttle bool
+	// Progress is called after every round. nil = nobody is told.
+	Progress func(*Result)
+	// Command starts a child; nil = this binary, whose main function asks IsChild.
+	Command []string
+	Stderr  io.Writer // of children that fail; nil = dropped
+}
+
+// Validate returns every complaint, joined.
+func (c *Config) Validate() error {
+	var errs []error
+	if c.Dir == "" {
+		errs = append(errs, errors.New("a directory is required"))
+	}
+	if c.Rounds < 1 {
+		errs = append(errs, fmt.Errorf("%d rounds: at least 1", c.Rounds))
+	}
+	switch c.Mode {
+	case "", untorn.ModeDoublewrite, untorn.ModeDetect, untorn.ModeNone:
+	default:
+		errs = append(errs, fmt.Errorf("unknown mode %q (doublewrite, detect, none)", c.Mode))
+	}
+	return errors.Join(errs...)
+}
+
+// runner is a run under way.
+type runner struct {
+	cfg   Config
+	rng   *rand.Rand
+	dir   string // the engine's
+	shape shape
+	m     *model
+	res   *Result
+	begun time.Time
+	disk  *throttle
+}
+
+// marker says that a directory is the harness's to throw away.
+const marker = "untorn-torture"
+
+// Run tortures until the rounds are over or ctx is done, which ends it with what there is by then.
+// The error is what kept it from running; violations are in the result.
+func Run(ctx context.Context, cfg Config) (*Result, error) {
+	if cfg.Mode == "" {
+		cfg.Mode = untorn.ModeDoublewrite
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	r := &runner{
+		cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 1)), dir: filepath.Join(cfg.Dir, "engine"),
+		begun: time.Now(),
+		res:   &Result{Schema: 1, Mode: string(cfg.Mode), Mutant: cfg.Mutant, Seed: cfg.Seed, Dir: cfg.Dir, Stories: []Violation{}},
+	}
+	if err := r.prepare(); err != nil {
+		return nil, err
+	}
+	defer r.disk.close()
+	err := r.rounds(ctx)
+	r.tally()
+	if !cfg.Keep {
+		err = errors.Join(err, os.RemoveAll(cfg.Dir))
+	}
+	return r.res, err
+}
+
+// prepare makes the directory, or empties one of an earlier run.
+func (r *runner) prepare() error {
+	if err := os.MkdirAll(r.cfg.Dir, 0o700); err != nil {
+		return err
+	}
+	list, err := os.ReadDir(r.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	mark := filepath.Join(r.cfg.Dir, marker)
+	if _, err := os.Lstat(mark); err != nil && len(list) > 0 {
+		return fmt.Errorf("%s holds %q and is not of an earlier run: give a new or empty directory", r.cfg.Dir, list[0].Name())
+	}
+	if err := os.WriteFile(mark, []byte("made by untornctl torture; may be thrown away\n"), 0o600); err != nil {
+		return err
+	}
+	if r.cfg.Throttle {
+		if r.disk, err = newThrottle(r.cfg.Dir); err != nil {
+			r.res.ThrottleSkipped = err.Error()
+		}
+		r.res.Throttled = r.disk != nil
+	}
+	return r.anew()
+}
+
+// anew throws the engine directory away and begins another one, of another shape.
+func (r *runner) anew() error {
+	if err := os.RemoveAll(r.dir); err != nil {
+		return err
+	}
+	r.tally()
+	r.shape = newShape(r.rng)
+	r.m = newModel(r.cfg.Mode, r.cfg.Seed)
+	if r.disk == nil {
+		return nil
+	}
+	// A slow disk takes its time to be filled with zeros: have that done before.
+	if err := r.look(); err != nil {
+		return err
+	}
+	r.m.end = endClosed
+	return nil
+}
+
+// tally moves what the model counted into the result.
+func (r *runner) tally() {
+	if r.m == nil {
+		return
+	}
+	t := &r.m.tally
+	r.res.add(t)
+	r.m.tally = tally{}
+	r.res.ElapsedSeconds = time.Since(r.begun).Seconds()
+}
+
+func (r *runner) rounds(ctx context.Context) error {
+	for r.res.Rounds < r.cfg.Rounds && ctx.Err() == nil {
+		if err := r.round(ctx); err != nil {
+			return err
+		}
+		if full := r.m.tally.full; full != "" {
+			return fmt.Errorf("no room for the run: %s", full)
+		}
+		found := len(r.m.tally.violations) > 0
+		r.tally()
+		if found {
+			if err := r.setAside(); err != nil {
+				return err
+			}
+		}
+		if found || r.rng.IntN(25) == 0 {
+			if err := r.anew(); err != nil {
+				return err
+			}
+		}
+		if r.cfg.Progress != nil {
+			r.cfg.Progress(r.res)
+		}
+	}
+	r.res.Stopped = ctx.Err() != nil
+	return nil
+}
+
+// setAside keeps a directory that a violation was found in.
+func (r *runner) setAside() error {
+	if !r.cfg.Keep {
+		return nil
+	}
+	to := filepath.Join(r.cfg.Dir, fmt.Sprintf("violation-%d", r.res.Rounds))
+	r.res.Kept = append(r.res.Kept, to)
+	return os.Rename(r.dir, to)
+}
+
+// round runs one child to its death, perhaps kills a few recoveries, and looks.
+func (r *runner) round(ctx context.Context) error {
+	r.res.Rounds++
+	r.m.round = uint32(r.res.Rounds)
+	j := r.job()
+	if r.rng.IntN(7) == 0 {
+		j.LifeMS = 1 + r.rng.IntN(300)
+	}
+	if err := r.runChild(ctx, j, r.life()); err != nil || r.wrong() {
+		return err
+	}
+	for r.rng.IntN(4) == 0 { // kill the recovery, too
+		j := r.job()
+		j.Recover = true
+		if err := r.runChild(ctx, j, time.Duration(r.rng.IntN(60))*time.Millisecond); err != nil || r.wrong() {
+			return err
+		}
+	}
+	if r.res.Rounds < r.cfg.Rounds && ctx.Err() == nil && r.rng.IntN(3) == 0 {
+		return nil // the next child recovers, looks, and reports
+	}
+	return r.look()
+}
+
+func (r *runner) wrong() bool { return len(r.m.tally.violations) > 0 || r.m.tally.full != "" }
+
+func (r *runner) job() *job {
+	return &job{
+		Dir: r.dir, Mode: string(r.cfg.Mode), Mutants: r.cfg.Mutants, Seed: r.cfg.Seed,
+		Round: uint32(r.res.Rounds), Shape: r.shape,
+		Backend: string(backends[r.rng.IntN(len(backends))]), DSync: r.rng.IntN(3) == 0,
+	}
+}
+
+// life is how long a child lives: sometimes only into its open, now and then long enough for the
+// log to be recycled and for a deadlock to show.
+func (r *runner) life() time.Duration {
+	ms := 0
+	switch x := r.rng.IntN(20); {
+	case x < 4:
+		ms = r.rng.IntN(40)
+	case x < 19:
+		ms = 40 + r.rng.IntN(500)
+	default:
+		ms = 3500
+	}
+	if r.disk != nil {
+		ms = 3*ms + 200
+	}
+	return time.Duration(ms) * time.Millisecond
+}
