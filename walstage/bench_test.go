@@ -172,6 +172,75 @@ func start(t testing.TB, o Options, epoch uint64) *Log {
 	return l
 }
 
+// BenchmarkScan reads a log of 256 MiB as an open does, and reports how fast; beside it plain
+// sequential reads of the same files at the same depth.
+func BenchmarkScan(b *testing.B) {
+	r, err := ring.New(ring.Config{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer r.Close()
+	o := Options{FS: fsys.OS(), Ring: r, Dir: filepath.Join(benchDir(b), "wal"),
+		EngineID: [16]byte{1}}
+	ctx := context.Background()
+	if err := Create(ctx, o, 1); err != nil {
+		b.Fatal(err)
+	}
+	l := start(b, o, 2)
+	rec := make([]byte, 1000)
+	for l.End() < 256<<20 {
+		for range 60 {
+			if _, _, err := l.Append(0, rec); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := l.WaitDurable(ctx, l.End()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	end := l.End()
+	if err := l.Close(ctx); err != nil {
+		b.Fatal(err)
+	}
+	d, err := OpenDir(ctx, o, true)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer d.Close()
+	b.Run("scan", func(b *testing.B) {
+		b.SetBytes(int64(end))
+		for b.Loop() {
+			ev := Evidence{Known: []Claim{{2, end, "super"}}, Clean: true}
+			if tail, err := d.Scan(ctx, ev); err != nil || tail.Last != end {
+				b.Fatal(tail, err)
+			}
+		}
+	})
+	b.Run("replay", func(b *testing.B) {
+		b.SetBytes(int64(end))
+		for b.Loop() {
+			for _, err := range d.Replay(ctx, 0) {
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	})
+	b.Run("read", func(b *testing.B) {
+		b.SetBytes(int64(end))
+		for b.Loop() {
+			w := newWindow(&d.o, readAhead)
+			for _, s := range d.segs.list {
+				for off := int64(0); off < s.length && s.lsn(off) < end; off += readAhead {
+					if _, err := w.bytes(s, off, min(readAhead, s.length-off)); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		}
+	})
+}
+
 // zeroedFile is what the baselines write into: preallocated, zeroed, used as a circle.
 type zeroedFile struct {
 	ring ring.Ring

@@ -212,15 +212,22 @@ func (l *Log) worker() {
 			l.mu.Unlock()
 			wake(woken)
 			l.mu.Lock()
-			l.gather(len(woken))
+			l.gather(len(woken), took)
 		}
 	}
 }
 
 // gather lets the callers just woken run before the next group is sealed: what they append and wait
 // for next then goes into that group and not into the one after it. It goes on only while they
-// come, and costs nothing when the machine has nothing else to run. No timer is involved.
-func (l *Log) gather(woken int) {
+// come. There is no timer: on a machine with nothing else to run it takes as long as they do. Where
+// other goroutines keep the processors busy it would cost more than it brings, so it ends after
+// twice the time of a write, and is left out for a while.
+func (l *Log) gather(woken int, write time.Duration) {
+	if l.busy > 0 {
+		l.busy--
+		return
+	}
+	begin := time.Now()
 	for came := 0; woken > 1; {
 		l.mu.Unlock()
 		runtime.Gosched()
@@ -229,12 +236,19 @@ func (l *Log) gather(woken int) {
 		if l.open != nil {
 			n = len(l.open.waiters)
 		}
-		if n == came || n >= woken || l.writing > 0 || l.sent < len(l.queue) {
+		switch {
+		case time.Since(begin) > 2*write:
+			l.busy = gatherPause
+			return
+		case n == came || n >= woken || l.writing > 0 || l.sent < len(l.queue):
 			return
 		}
 		came = n
 	}
 }
+
+// gatherPause is the number of groups that are not waited for after a wait that was too long.
+const gatherPause = 8
 
 func wake(waiters []*waiter) {
 	for i, w := range waiters {

@@ -105,7 +105,8 @@ func closeAll(list []*segment) error {
 }
 
 // Flush flushes every segment file and the directory. The engine calls it before it reads evidence,
-// so that what it reads cannot be lost by a power cut while it decides. A failure fails the open (I5).
+// so that what it reads cannot be lost by a power cut while it decides. A failure fails the open
+// (I5).
 func (d *Dir) Flush(ctx context.Context) error {
 	if d.readOnly {
 		return &Error{Op: "flush", File: d.o.Dir, Err: ErrReadOnly}
@@ -130,6 +131,9 @@ func (d *Dir) Close() error {
 		return nil
 	}
 	d.started = true
+	d.segs.mu.Lock()
+	d.segs.closed = true
+	d.segs.mu.Unlock()
 	return closeAll(d.segs.list)
 }
 
@@ -150,7 +154,7 @@ func (d *Dir) readHeaders() error {
 		}
 		if last != nil && (s.first < last.end() || s.seq == last.seq+1 && s.first != last.end()) {
 			return d.corrupt(s, 0, finding{end: s.first},
-				fmt.Errorf("segment begins at LSN %d, the one before ends at %d", s.first, last.end()))
+				fmt.Errorf("it begins at LSN %d, the one before ends at %d", s.first, last.end()))
 		}
 		last = s
 	}

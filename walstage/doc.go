@@ -37,7 +37,7 @@
 //	    32    8 segment length                   40    8 offset in the segment
 //	    40    8 segment sequence, >= 1           48    8 LSN of the group's first byte
 //	    48    8 epoch at creation                56    4 payload bytes, >= 9
-//	    56    8 first LSN                        60    4 group bytes: header + payload, rounded up to B
+//	    56    8 first LSN                        60    4 group bytes, a multiple of B
 //	    64    4 CRC of bytes 0..63               64    4 records, >= 1
 //	    68    4 zero                             68    4 CRC of the payload
 //	    72      zeros up to B                    72    4 header CRC of the group before (the chain)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime/pprof"
 	"sync"
 	"sync/atomic"
 
@@ -44,6 +45,7 @@ type Log struct {
 	mark    Watermark
 	notes   []note
 	blocked int // appenders in room.Wait
+	busy    int // groups left to be written without gather
 
 	supply supply
 	stats  Stats
@@ -116,13 +118,21 @@ func (d *Dir) Start(ctx context.Context, epoch uint64, t *Tail) (*Log, error) {
 	l.depth = depth{target: 1, max: l.o.InFlight}
 	l.awake = l.o.InFlight
 	for range l.o.InFlight {
-		l.tasks.Go(l.worker)
+		l.task("wal commit", l.worker)
 	}
 	l.supply.kick = make(chan struct{}, 1)
-	l.tasks.Go(l.supplier)
-	l.tasks.Go(l.watchPoison)
+	l.task("wal supply", l.supplier)
+	l.task("wal poison", l.watchPoison)
 	l.supply.ask()
 	return l, nil
+}
+
+// task runs a goroutine of the stage, which Close waits for, under its name in profiles.
+func (l *Log) task(name string, run func()) {
+	l.tasks.Go(func() {
+		pprof.Do(context.Background(), pprof.Labels("stage", name),
+			func(context.Context) { run() })
+	})
 }
 
 // Append adds one record and returns its positions. The record is copied before Append returns; it
@@ -294,7 +304,9 @@ func (l *Log) ReadAt(ctx context.Context, lsn page.LSN) (Record, error) {
 func (l *Log) source() source { return source{&l.o, l.segs, l.Durable} }
 
 // Close refuses further appends, makes everything appended durable, and closes the files. When ctx
-// ends first it returns a *WaitError and may be called again. It returns the first fatal error.
+// ends first it returns a *WaitError and may be called again. It waits for readers to let go of
+// their segment: do not call it from the body of a loop over Replay. It returns the first fatal
+// error.
 func (l *Log) Close(ctx context.Context) error {
 	l.mu.Lock()
 	if l.stage == running {
@@ -336,7 +348,7 @@ func (l *Log) shutdown() error {
 	if l.supply.next != nil {
 		files = append(files, l.supply.next)
 	}
-	l.segs.list = nil
+	l.segs.closed = true
 	for _, s := range files {
 		for s.refs > 0 {
 			l.segs.unused.Wait()

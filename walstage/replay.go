@@ -84,7 +84,7 @@ func (s source) walk(ctx context.Context, from page.LSN, ahead int64, visit func
 	seg := s.segs.acquire(from)
 	defer func() { s.segs.release(seg) }()
 	if seg == nil {
-		return s.fail("replay", from, ErrTruncated)
+		return s.fail("replay", from, s.segs.missing())
 	}
 	after := func(g *segment) *segment {
 		next := s.segs.acquire(g.end())

@@ -75,6 +75,7 @@ func (s *segment) err(op string, off int64, err error) error {
 type segments struct {
 	mu     sync.Mutex
 	list   []*segment // ascending by seq
+	closed bool       // the files are closed, or about to be
 	unused sync.Cond  // signalled when a segment's last reader lets go
 }
 
@@ -84,10 +85,13 @@ func newSegments(list []*segment) *segments {
 	return s
 }
 
-// acquire returns the formatted segment that holds lsn, kept open until release.
+// acquire returns the formatted segment that holds lsn, kept open until release, or nil.
 func (s *segments) acquire(lsn page.LSN) *segment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
 	for _, g := range s.list {
 		if g.formatted && g.holds(lsn) {
 			g.refs++
@@ -97,7 +101,7 @@ func (s *segments) acquire(lsn page.LSN) *segment {
 	return nil
 }
 
-// first returns where the log begins, 0 if there is no segment.
+// begin returns where the log begins, 0 if there is no segment.
 func (s *segments) begin() page.LSN {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,6 +111,16 @@ func (s *segments) begin() page.LSN {
 		}
 	}
 	return 0
+}
+
+// missing says why acquire returned nil.
+func (s *segments) missing() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	return ErrTruncated
 }
 
 func (s *segments) release(g *segment) {
