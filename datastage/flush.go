@@ -40,6 +40,11 @@ func (s *Stage) flushFile(st *file) (idle bool) {
 // flushed: what the flush covered is at S4 (I2).
 func (s *Stage) flushed(st *file, err error) {
 	st.flushing = false
+	if err != nil && s.cfg.Mutants.Has(stages.RetryFsync) {
+		st.flushing = true
+		s.cfg.Ring.Submit(&st.flush)
+		return
+	}
 	if err != nil {
 		// Never retried: after EIO the kernel has marked the pages clean (I5).
 		s.fail(fmt.Errorf("flush of %s: %w", st.f.Name, err))

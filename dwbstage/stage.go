@@ -416,12 +416,18 @@ func (s *Stage) submitDoublewrite() bool {
 	b.Since = time.Now()
 	s.inFlight = append(s.inFlight, b)
 	s.submitRegion(b)
+	if s.cfg.Mutants.Has(stages.FlushNotCovering) && !s.cfg.DSync {
+		s.regions.Reaped(b.Num)
+	}
 	return true
 }
 
 func (s *Stage) encode(b *stages.Batch, a reclaim.Assignment) {
 	seq := reclaim.Seq{Epoch: s.cfg.Epoch, Num: a.Num}
 	w := reclaim.Seq{Epoch: s.cfg.Epoch, Num: a.W}
+	if s.cfg.Mutants.Has(stages.WatermarkLag) {
+		w.Num = 0
+	}
 	clear(b.Front)
 	putFixed(b.Front, s.cfg.Engine, a.Region, len(b.Entries), seq, a.F, w)
 	for i := range b.Entries {
@@ -478,6 +484,10 @@ func (s *Stage) submit(ops ...*ring.Op) {
 }
 
 func (s *Stage) completed(op *ring.Op) {
+	if op.Err != nil && op.Tag == tagFlush && s.cfg.Mutants.Has(stages.RetryFsync) {
+		s.submit(&s.flush)
+		return
+	}
 	if op.Err != nil {
 		s.cfg.Poison.Set(fmt.Errorf("doublewrite: %w", op.Err)) // I5
 		s.dead = true
@@ -497,7 +507,14 @@ func (s *Stage) completed(op *ring.Op) {
 		s.regions.Synced(b.Num) // both requests carried DSYNC: its own bytes, all of them
 		return
 	}
-	s.regions.Reaped(b.Num)
+	if s.cfg.Mutants.Has(stages.AckEarly) {
+		for i := range b.Entries {
+			b.Entries[i].Ack(stages.Durable)
+		}
+	}
+	if !s.cfg.Mutants.Has(stages.FlushNotCovering) {
+		s.regions.Reaped(b.Num)
+	}
 }
 
 // syncRegions submits one flush for whatever has been reaped (I1: it covers nothing else).
@@ -517,7 +534,7 @@ func (s *Stage) syncRegions() {
 func (s *Stage) handOn() {
 	n := 0
 	for _, b := range s.inFlight {
-		if !s.regions.Flushed(b.Num) {
+		if !s.regions.Flushed(b.Num) && !(s.cfg.Mutants.Has(stages.DestBeforeFlush) && b.Writing == 0) {
 			break
 		}
 		n++
@@ -525,6 +542,9 @@ func (s *Stage) handOn() {
 			b.Entries[i].Ack(stages.Protected)
 		}
 		s.meter.Service(time.Since(b.Since), len(b.Entries))
+		if s.cfg.Mutants.Has(stages.ReuseEarly) {
+			s.regions.Retire(b.Num)
+		}
 		s.toData(b)
 	}
 	if n > 0 {
@@ -553,7 +573,9 @@ func (s *Stage) credit(c stages.Credit) {
 	if b.Region >= 0 {
 		way = 0
 		was := s.regions.W()
-		s.regions.Retire(b.Num)
+		if !s.cfg.Mutants.Has(stages.ReuseEarly) {
+			s.regions.Retire(b.Num)
+		}
 		if s.regions.W() != was {
 			s.cfg.Log.SetWatermark(s.Watermark())
 		}

@@ -17,10 +17,10 @@ const (
 	DestBeforeFlush                     // I1: destinations are written when the doublewrite is
 	FlushNotCovering                    // I1, I2: a flush counts for writes still in flight
 	SyncFileRange                       // I2: advisory writeback is taken for a destination flush
-	ReuseEarly                          // I2: a region is reused when its pages are written, not flushed
-	WatermarkLag                        // I2: a region is reused before its watermark is durable
+	ReuseEarly                          // I2: a region is retired when its pages go to their destinations
+	WatermarkLag                        // I2: headers carry no watermark, and regions are reused all the same
 	WALRuleOff                          // I3: copies are submitted before the log is durable
-	AckEarly                            // I4: Durable is acknowledged at the destination write
+	AckEarly                            // I4: levels are acknowledged when a write has completed
 	RetryFsync                          // I5: a failed flush is tried again
 	ReorderPage                         // I9: writes of one page are not ordered
 	StaleCopy                           // I7: copies at or below the watermark are used
