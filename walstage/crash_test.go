@@ -24,8 +24,8 @@ type history struct {
 // in order, and that what follows is what was appended.
 func TestCrashes(t *testing.T) {
 	rounds := uint64(600)
-	if testing.Short() {
-		rounds = 60
+	if testing.Short() || raceEnabled { // the race detector makes it slow, and adds no crashes
+		rounds = 120
 	}
 	for seed := range rounds {
 		crashRun(t, seed)
