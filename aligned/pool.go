@@ -49,6 +49,12 @@ type Frame struct {
 	use   uint32 // counts the uses of the place, so that a stale Frame is not put a second time
 }
 
+// Joins reports whether g's memory begins where f's ends, both being of a pool: the two can then be
+// written as one piece.
+func (f *Frame) Joins(g *Frame) bool {
+	return f.id != 0 && g.id != 0 && addr(f.Buf)+uintptr(len(f.Buf)) == addr(g.Buf)
+}
+
 // Stats describes a Pool.
 type Stats struct {
 	Bytes     int64  // in all
