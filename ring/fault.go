@@ -36,9 +36,9 @@ func NewFaulty(inner Ring, fail func(*Op) error) *Faulty {
 
 // ShortOnce makes the next read or write that match accepts short: n bytes of it are transferred in
 // a request of their own, and then the whole again, as a backend does it after the kernel's short
-// count (for a vectored op: the pieces that lie wholly within n). An Atomic write ends in
-// io.ErrShortWrite after its n bytes. If fail has an error for the same op, it fails with that after
-// n bytes: a torn write.
+// count (for a vectored op: the pieces wholly within n). An Atomic write ends in
+// io.ErrShortWrite after its n bytes. If fail has an error for the same op, it fails with that
+// after n bytes: a torn write.
 func (f *Faulty) ShortOnce(n int, match func(*Op) bool) {
 	f.mu.Lock()
 	f.shorts = append(f.shorts, short{n, match})

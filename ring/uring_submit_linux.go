@@ -135,10 +135,10 @@ func (u *uring) fill(tail, i uint32) {
 // push hands what is queued to the kernel, a group at a time. Several may push side by side, and
 // one may hand over what another queued: it is done when the queue is empty, whoever emptied it.
 //
-// Short of memory the kernel answers EAGAIN, or EBUSY until completions are reaped. The entries stay
-// queued then; nothing else is expected, and whatever it is, to give an entry up would be to not
-// know whether it runs. A submitter tries again with pauses. The reaper, which has completions to
-// see to, comes back later: it gets false.
+// Short of memory the kernel answers EAGAIN, or EBUSY until completions are reaped. The entries
+// stay queued then; nothing else is expected, and whatever it is, to give an entry up would be to
+// not know whether it runs. A submitter tries again with pauses. The reaper, which has completions
+// to see to, comes back later: it gets false.
 func (u *uring) push(reaper bool) bool {
 	pause := 10 * time.Microsecond
 	for {
