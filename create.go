@@ -14,6 +14,7 @@ import (
 	"github.com/untorn/untorn/fsys"
 	"github.com/untorn/untorn/reclaim"
 	"github.com/untorn/untorn/ring"
+	"github.com/untorn/untorn/stages"
 	"github.com/untorn/untorn/super"
 	"github.com/untorn/untorn/walstage"
 )
@@ -216,10 +217,14 @@ func (p *places) createSuper(st *super.State) error {
 }
 
 func (p *places) walOptions(st *super.State) walstage.Options {
+	block := st.Block
+	if p.o.Mutants.Has(stages.SubBlockGroup) {
+		block = 512
+	}
 	return walstage.Options{
-		FS: p.o.FS, Ring: p.ring, Dir: p.walDir(), EngineID: st.Engine, Block: st.Block,
+		FS: p.o.FS, Ring: p.ring, Dir: p.walDir(), EngineID: st.Engine, Block: block,
 		SegmentBytes: st.LogSegment, MaxBytes: p.o.MaxLogBytes, InFlight: p.o.LogGroups,
-		Commit: p.o.Commit, LockWait: p.o.LockWait,
+		Commit: p.o.Commit, LockWait: p.o.LockWait, Depth: p.o.LogDepth, Mutants: p.o.Mutants,
 	}
 }
 

@@ -59,10 +59,18 @@ func newEngine(o Options) *Engine {
 		o: o, poison: stages.NewPoison(), files: map[string]*File{}, holds: map[*Hold]page.LSN{},
 		ended: make(chan struct{}), opened: time.Now(), report: &Report{Schema: 1},
 	}
+	if o.Mutants.Has(stages.NoDirSync) {
+		e.o.FS = noDirSync{o.FS}
+	}
 	e.places.o = &e.o
 	e.gate.init()
 	return e
 }
+
+// noDirSync is the mutant of that name.
+type noDirSync struct{ fsys.FS }
+
+func (noDirSync) SyncDir(string) error { return nil }
 
 func (e *Engine) newRing(name string) (ring.Ring, error) {
 	r, err := e.o.NewRing(name, ring.Config{Backend: e.o.Backend})

@@ -52,6 +52,8 @@ type Options struct {
 	Commit walstage.Commit
 	// LogGroups is the most log groups in flight. 0 = 4; the log starts with one and adapts.
 	LogGroups int
+	// LogDepth is how many of them are in flight from the start, and the least it adapts to. 0 = 1.
+	LogDepth int
 
 	// Unsafe allows what can lose data by design: files in mode "none".
 	Unsafe bool

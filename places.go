@@ -10,6 +10,7 @@ import (
 
 	"github.com/untorn/untorn/fsys"
 	"github.com/untorn/untorn/ring"
+	"github.com/untorn/untorn/stages"
 	"github.com/untorn/untorn/super"
 )
 
@@ -82,6 +83,9 @@ func openLocked(ctx context.Context, o *Options, path string, flags fsys.OpenFla
 	f, err := o.FS.Open(path, flags)
 	if err != nil {
 		return nil, &Error{Op: "open", File: path, Err: err}
+	}
+	if o.Mutants.Has(stages.ZombieWrites) && filepath.Base(path) != lockName {
+		return f, nil
 	}
 	if err := lockFile(ctx, o, f); err != nil {
 		return nil, errors.Join(&Error{Op: "lock", File: path, Err: err}, f.Close())

@@ -2,6 +2,7 @@ package recovery
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -133,6 +134,9 @@ func (p *Plan) decide(f *stages.File, id page.ID, ws []where) error {
 		dest.CRC = page.ImageCRC(buf)
 		dest.LSN, err = f.Format.Check(buf, f.Seed(id.No))
 		dest.Whole = err == nil
+		if !dest.Whole && p.in.Mutants.Has(stages.LSNFirst) { // whatever the bytes after it are
+			dest.LSN, dest.Whole = page.LSN(binary.LittleEndian.Uint64(buf[8:]))+1, true
+		}
 	}
 	copies := make([]Copy, len(ws))
 	for i, w := range ws {

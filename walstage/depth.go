@@ -7,7 +7,7 @@ import "time"
 // pay, as long as the groups do not shrink for it. So it tries one more, looks at what happened to
 // the groups, and goes back for a while if they shrank.
 type depth struct {
-	target, max int
+	target, min, max int
 
 	groups   int
 	bytes    int64
@@ -32,7 +32,7 @@ func (d *depth) observe(bytes int, took time.Duration) {
 	size, latency := d.bytes/depthWindow, d.took/depthWindow
 	d.groups, d.bytes, d.took = 0, 0, 0
 	switch {
-	case d.target > 1 && (latency < longLatency/2 || size < d.before*3/4):
+	case d.target > max(d.min, 1) && (latency < longLatency/2 || size < d.before*3/4):
 		d.target--
 		d.before = 0
 		d.cooldown = depthCooldown

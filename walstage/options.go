@@ -26,6 +26,7 @@ func (c Commit) String() string {
 
 const (
 	minBlock        = 4096
+	minSector       = 512
 	minSegmentBytes = 64 << 10
 	maxInFlight     = 32
 )
@@ -60,8 +61,12 @@ type Options struct {
 	// LockWait bounds how long OpenDir waits for segments locked by another process, whose queued
 	// I/O may outlive it (I11). 0 = 5 s; negative = do not wait.
 	LockWait time.Duration
+	// Depth is how many groups are in flight from the start, and the least it adapts to. 0 = 1.
+	Depth int
 	// Poison is the engine's fail-stop switch. nil = one of the log's own.
 	Poison *stages.Poison
+	// Mutants breaks rules on purpose, to show that the proofs notice. Never set it otherwise.
+	Mutants stages.Mutant
 }
 
 func (o Options) withDefaults() Options {
@@ -79,6 +84,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.InFlight == 0 {
 		o.InFlight = 4
+	}
+	if o.Depth == 0 {
+		o.Depth = 1
 	}
 	if o.LockWait == 0 {
 		o.LockWait = 5 * time.Second
@@ -102,7 +110,11 @@ func (o Options) Validate() error {
 	if o.EngineID == ([16]byte{}) {
 		bad("EngineID is required")
 	}
-	if o.Block < minBlock || o.Block&(o.Block-1) != 0 || o.Block > 1<<20 {
+	least := minBlock
+	if o.Mutants.Has(stages.SubBlockGroup) {
+		least = minSector
+	}
+	if o.Block < least || o.Block&(o.Block-1) != 0 || o.Block > 1<<20 {
 		bad("Block %d is not a power of two from %d to 1 MiB", o.Block, minBlock)
 		return errors.Join(errs...)
 	}
@@ -124,6 +136,9 @@ func (o Options) Validate() error {
 	}
 	if o.InFlight < 1 || o.InFlight > maxInFlight {
 		bad("InFlight %d is not from 1 to %d", o.InFlight, maxInFlight)
+	}
+	if o.Depth < 1 || o.Depth > o.InFlight {
+		bad("Depth %d is not from 1 to InFlight, %d", o.Depth, o.InFlight)
 	}
 	if o.Commit > CommitFlush {
 		bad("unknown Commit %d", o.Commit)

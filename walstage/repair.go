@@ -6,6 +6,7 @@ import (
 
 	"github.com/untorn/untorn/aligned"
 	"github.com/untorn/untorn/ring"
+	"github.com/untorn/untorn/stages"
 )
 
 // Repair makes what Scan found true on the disk (I8). Nothing that was read is proof of durability:
@@ -23,7 +24,7 @@ func (d *Dir) Repair(ctx context.Context, t *Tail) error {
 	if err := d.rewrite(ctx, t); err != nil {
 		return err
 	}
-	if !t.Clean {
+	if !t.Clean && !d.o.Mutants.Has(stages.TailReturns) {
 		if err := d.zeroTail(ctx, t); err != nil {
 			return err
 		}

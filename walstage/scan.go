@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/stages"
 )
 
 // Tail is what Scan found: where the log ends and what Repair has to do before Start.
@@ -194,7 +195,7 @@ func (d *Dir) decide(ctx context.Context, w *walker, t *Tail, at place, claims [
 		claims = append(claims, worst)
 	}
 	v, claim := judge(f, claims)
-	if v == tornTail {
+	if v == tornTail || v == corrupt && d.o.Mutants.Has(stages.TruncateCorruption) {
 		return nil
 	}
 	e := d.corrupt(at.seg, at.off, f, cause)

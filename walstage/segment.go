@@ -15,6 +15,7 @@ import (
 	"github.com/untorn/untorn/fsys"
 	"github.com/untorn/untorn/page"
 	"github.com/untorn/untorn/ring"
+	"github.com/untorn/untorn/stages"
 )
 
 const segmentSuffix = ".wal"
@@ -166,10 +167,10 @@ func openSegment(ctx context.Context, o *Options, name string, readOnly bool) (*
 	if err != nil {
 		return nil, fail("open", err)
 	}
-	if err := lockFile(ctx, f, !readOnly, o.LockWait); err != nil {
+	if err := lockFile(ctx, f, !readOnly, o.LockWait); err != nil && !o.Mutants.Has(stages.ZombieWrites) {
 		return nil, errors.Join(fail("lock", err), f.Close())
 	}
-	if b := f.Align().Block; b > o.Block {
+	if b := f.Align().Block; b > o.Block && !o.Mutants.Has(stages.SubBlockGroup) {
 		return nil, errors.Join(fail("open", fmt.Errorf("%w: %d, not %d", ErrBlock, b, o.Block)),
 			f.Close())
 	}
@@ -221,7 +222,7 @@ func (s *segment) readHeader(o *Options, buf []byte) error {
 		return &Error{Op: "read segment header", File: s.name, Err: ErrForeign}
 	case h.seq != s.seq:
 		s.why = damaged("the name says segment %d, the header %d", s.seq, h.seq)
-	case int(h.block) != o.Block:
+	case int(h.block) != max(o.Block, minBlock):
 		return &Error{Op: "read segment header", File: s.name,
 			Err: fmt.Errorf("%w: it was made with a block of %d, not %d", ErrBlock, h.block, o.Block)}
 	default:
@@ -235,7 +236,7 @@ func (s *segment) readHeader(o *Options, buf []byte) error {
 // claims about the file (its length) has to be durable before.
 func (s *segment) writeHeader(o *Options, buf []byte, first page.LSN, length int64,
 	epoch uint64) error {
-	h := segmentHeader{id: o.EngineID, block: uint32(o.Block), length: uint64(length), seq: s.seq,
+	h := segmentHeader{id: o.EngineID, block: uint32(max(o.Block, minBlock)), length: uint64(length), seq: s.seq,
 		epoch: epoch, first: first}
 	h.encode(buf[:o.Block])
 	op := ring.Op{Kind: ring.Write, File: s.file, Buf: buf[:o.Block]}
@@ -295,7 +296,7 @@ func createSegment(ctx context.Context, o *Options, seq uint64, first page.LSN,
 	if err := lockFile(ctx, f, true, o.LockWait); err != nil {
 		return nil, fail("lock", err)
 	}
-	if b := f.Align().Block; b > o.Block {
+	if b := f.Align().Block; b > o.Block && !o.Mutants.Has(stages.SubBlockGroup) {
 		return nil, fail("create", fmt.Errorf("%w: %d, not %d", ErrBlock, b, o.Block))
 	}
 	if err := f.Preallocate(0, o.SegmentBytes); err != nil {

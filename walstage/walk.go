@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/stages"
 )
 
 // place is where a group is or would be.
@@ -79,11 +80,12 @@ func (w *walker) follow(p place) (foundGroup, error) {
 	if err != nil {
 		return g, err
 	}
-	if w.linked && g.prev != w.chain {
+	linked := w.linked && !w.o.Mutants.Has(stages.TailReturns)
+	if linked && g.prev != w.chain {
 		return g, damaged("the group does not follow the one before: chain %08x, not %08x",
 			g.prev, w.chain)
 	}
-	if w.linked && g.epoch < w.epoch || g.epoch < p.seg.epoch {
+	if linked && g.epoch < w.epoch || g.epoch < p.seg.epoch {
 		return g, damaged("epoch %d after epoch %d", g.epoch, max(w.epoch, p.seg.epoch))
 	}
 	w.chain, w.epoch, w.linked = g.crc, g.epoch, true
