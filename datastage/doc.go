@@ -2,7 +2,9 @@
 //
 //	batch at S2 ──▶ waiting ──submit──▶ submitted ──reap──▶ written ──flush──▶ safe (S4) ──▶ reclaim
 //	                   │                                      (S3)
-//	                   └── superseded by a newer write of the page that arrives first
+//	                   ├── superseded by a newer write of the page that arrives first
+//	                   └── refused (an atomic write): waiting again, held until its page comes through
+//	                       the doublewrite buffer and supersedes it (stages.Refusal, refuse.go)
 //
 // Invariants kept here:
 //

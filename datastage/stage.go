@@ -22,6 +22,10 @@ type Config struct {
 	Idle   time.Duration
 	Out    chan<- *stages.Batch // reclaim's inbox; has room for every batch there is
 	Poison *stages.Poison
+	// Refusals is dwbstage's; it has room for two of every file. nil = no file is Atomic.
+	Refusals chan<- stages.Refusal
+	// Refused, if set, is told of each file's first refused write, once, in the stage's goroutine.
+	Refused func(*stages.File, error)
 	// Mutants breaks rules on purpose.
 	Mutants stages.Mutant
 }
@@ -48,6 +52,7 @@ type file struct {
 	flush      ring.Op
 	flushBegun time.Time
 	since      time.Time // when written became non-empty
+	move       move
 }
 
 // readOp is one page of a Read in flight.
@@ -169,6 +174,10 @@ func (s *Stage) message(m stages.Msg) {
 		s.barrier(m.Barrier)
 	case m.Press:
 		s.needAll()
+	case m.Drain != nil:
+		st := s.file(m.Drain)
+		st.move.drained = true
+		s.moveOn(st)
 	}
 }
 
@@ -222,12 +231,11 @@ func (s *Stage) accept(b *stages.Batch) {
 		if o := p.newest; o != nil && o.State == stages.Waiting {
 			// A newer write is at S2 before this one's destination write was submitted: the older is
 			// never written, and its acknowledgement completes with the newer one.
-			o.State = stages.Superseded
 			st.forget(o)
-			e.Inherit(o)
-			o.Next, e.Older, o.Older = o.Older, o, nil
-			o.Batch.Unreaped--
-			s.wholeBatch(o.Batch)
+			s.supersede(o, e)
+			if b.Region >= 0 && o.Batch.Region < 0 {
+				s.takeOver(o, e)
+			}
 		}
 		p.newest = e
 		e.State = stages.Waiting
@@ -246,6 +254,18 @@ func (s *Stage) arm(p *place) {
 		return
 	}
 	if (p.active != nil || p.readers > 0) && !s.cfg.Mutants.Has(stages.ReorderPage) {
+		return
+	}
+	if e.File.Atomic && e.Batch.Region < 0 {
+		if s.files[e.File.Slot].move.begun {
+			return // held: it goes through the doublewrite buffer
+		}
+		// One plain buffer: the kernel refuses registered ones and vectors.
+		e.Op = ring.Op{
+			Kind: ring.Write, Flags: ring.Atomic, File: e.File.IO, Off: e.File.Offset(e.Page.No),
+			Buf: e.Frame.Buf, Done: s.comps, Tag: tagWrite, Ctx: e,
+		}
+		s.ready.push(e)
 		return
 	}
 	e.Op = ring.Op{
@@ -293,6 +313,14 @@ func (s *Stage) submit(e *stages.Entry) {
 		e.Op.File = nil
 		return
 	}
+	if e.Op.Flags&ring.Atomic != 0 {
+		st := &s.files[e.File.Slot]
+		if st.move.begun { // refused while it was queued
+			e.Op.File = nil
+			return
+		}
+		st.move.inFlight++
+	}
 	e.State = stages.Submitted
 	p.active = e
 	s.inFlight++
@@ -319,6 +347,10 @@ func (s *Stage) completed(op *ring.Op) {
 	case tagWrite:
 		s.inFlight--
 		e := op.Ctx.(*stages.Entry)
+		if op.Flags&ring.Atomic != 0 {
+			s.atomicDone(e)
+			return
+		}
 		if op.Err != nil {
 			s.fail(fmt.Errorf("destination write of page %s of %s, LSN %d: %w", e.Page, e.File.Name, e.LSN, op.Err))
 			return

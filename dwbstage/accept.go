@@ -32,9 +32,12 @@ func (s *Stage) drop() {
 
 // take moves pages of the current Write into the open batch, as far as there is room.
 func (s *Stage) take() {
+	if len(s.moves.back) > 0 { // older
+		return
+	}
 	w := s.write
 	way := 1
-	if w.File.Doublewrite {
+	if w.File.Doublewrite || w.File.Atomic && s.moves.moved[w.File.Slot] == w.File {
 		way = 0
 	}
 	for s.writePos < len(w.Pages) {
@@ -44,7 +47,11 @@ func (s *Stage) take() {
 			// S0: a newer write replaces the queued one, and its acknowledgement serves both.
 			s.scratch = append(s.scratch[:0], e.Frame)
 			e.Batch.Set(e, p)
-			s.cfg.Frames.Put(s.scratch)
+			if e.Borrowed {
+				e.Borrowed = false
+			} else {
+				s.cfg.Frames.Put(s.scratch)
+			}
 			s.writePos++
 			continue
 		}

@@ -8,7 +8,8 @@
 // the bytes; format.go encodes and decodes them.
 //
 // Files: accept.go takes pages into batches, region.go writes and flushes them, read.go serves reads
-// and barriers, stage.go is the loop and what moves when.
+// and barriers, move.go brings a file whose atomic writes were refused into the buffer, stage.go is
+// the loop and what moves when.
 //
 // Invariants kept here:
 //
@@ -21,5 +22,6 @@
 //   - I4: Protected is acknowledged at S2. (handOn)
 //   - I5: after a failed write or flush nothing is submitted, acknowledged or handed on. (completed)
 //   - I9: batches are handed on in sequence order; a newer write replaces a queued one; reads find the
-//     newest accepted image. (take, handOn, image)
+//     newest accepted image. No region is submitted while a file moves: an older image of its pages
+//     may still come back. (take, handOn, image, move)
 package dwbstage

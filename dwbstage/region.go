@@ -12,7 +12,7 @@ import (
 )
 
 func (s *Stage) submitDoublewrite() bool {
-	if s.sealed[0] == nil && s.filling[0] == nil {
+	if s.sealed[0] == nil && s.filling[0] == nil || s.moves.draining > 0 {
 		return false
 	}
 	if s.regions.Next() != reclaim.Ready {

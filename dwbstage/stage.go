@@ -36,6 +36,7 @@ type Config struct {
 	Unsynced int // D: of these, not flushed
 	Direct   int // batches of pages without doublewrite that may be in flight
 	Inbox    int // messages
+	Files    int // most files open at once; needed where one is Atomic
 	DSync    bool
 	Log      Log
 	Frames   Frames
@@ -63,6 +64,7 @@ type Stage struct {
 
 	write    *stages.Write // taken from the inbox, not wholly in a batch yet
 	writePos int
+	moves    moves
 
 	comps      chan *ring.Op
 	flush      ring.Op
@@ -105,6 +107,7 @@ func New(cfg Config) (*Stage, error) {
 		scratch:  make([]aligned.Frame, 0, 1),
 	}
 	s.meter = stages.NewMeter("doublewrite", func() (int, int) { return len(s.inbox), cap(s.inbox) })
+	s.moves.init(cfg.Files)
 	slots := cfg.Geometry.MaxSlots()
 	s.index = stages.NewIndex[stages.Entry]((nd + nf) * slots)
 	block := cfg.Geometry.Block
@@ -193,6 +196,9 @@ func (s *Stage) Run(ctx context.Context) {
 		case <-s.logReady:
 			s.logAsked = 0
 			s.pump()
+		case r := <-s.moves.refusals:
+			s.refused(r)
+			s.pump()
 		case <-poison:
 			poison, s.dead = nil, true
 			s.drop()
@@ -219,7 +225,9 @@ func (s *Stage) Abandon() {
 	}
 	for _, b := range s.all {
 		for i := range b.Entries {
-			put(&b.Entries[i].Frame)
+			if e := &b.Entries[i]; !e.Borrowed {
+				put(&e.Frame)
+			}
 		}
 	}
 	if s.write != nil {
@@ -264,6 +272,7 @@ func (s *Stage) pump() {
 		s.handOn()
 		moved := s.submitDoublewrite()
 		moved = s.submitDirect() || moved
+		moved = s.moves.any() && s.move() || moved
 		if s.write != nil {
 			pos, w := s.writePos, s.write
 			s.take()

@@ -61,7 +61,9 @@ func (s *Stage) Run(context.Context) {
 		case b := <-s.done:
 			s.scratch = s.scratch[:0]
 			for i := range b.Entries {
-				s.scratch = append(s.scratch, b.Entries[i].Frame)
+				if b.Entries[i].Frame.Buf != nil { // nil: a newer entry of the page took it over
+					s.scratch = append(s.scratch, b.Entries[i].Frame)
+				}
 				b.Entries[i].Frame = aligned.Frame{}
 			}
 			s.frames.Put(s.scratch)

@@ -30,8 +30,11 @@ type Entry struct {
 	CRC   uint32
 	State State
 	Frame aligned.Frame
-	Batch *Batch
-	Op    ring.Op // the destination write
+	// Borrowed: the frame is that of an older entry of the page, which datastage holds and which
+	// this one will supersede there. Until then it is not this entry's to give back.
+	Borrowed bool
+	Batch    *Batch
+	Op       ring.Op // the destination write
 	// Older is the list of entries this one supersedes: they are safe when it is.
 	Older *Entry
 	Next  *Entry // link in whichever list the owner keeps the entry in

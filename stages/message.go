@@ -8,7 +8,8 @@ import (
 	"github.com/untorn/untorn/ring"
 )
 
-// File is what the stages know of a data file. It does not change while the file is open.
+// File is what the stages know of a data file. Only the last two fields change once it has been
+// written to.
 type File struct {
 	ID          page.FileID
 	Slot        int // dense index among open files: stages keep per-file state in slices
@@ -23,6 +24,14 @@ type File struct {
 	// ForeignLSN is whether page LSNs are of another log: I3 does not wait for them and they are
 	// no evidence of this log (I10).
 	ForeignLSN bool
+	// Atomic is whether destination writes carry ring.Atomic, where no copy of the page is in the
+	// doublewrite buffer: where that refuses, the file moves to the doublewrite buffer (Refusal).
+	Atomic bool
+
+	// Refused counts the writes that were refused; Moved is the first refusal's error, nil while
+	// there was none. datastage sets them, anybody reads them.
+	Refused atomic.Uint64
+	Moved   atomic.Pointer[error]
 }
 
 // Offset is where page no begins.
@@ -141,6 +150,28 @@ type Msg struct {
 	Batch   *Batch
 	// Press asks datastage to flush whatever it has: regions are running out.
 	Press bool
+	// Drain tells datastage that what follows of this file comes through the doublewrite buffer.
+	Drain *File
+}
+
+// Refusal goes from datastage to dwbstage, twice for a file that moves to the doublewrite buffer
+// because an atomic write of it was refused: not written at all.
+//
+//	datastage                        dwbstage
+//	  refused: holds what comes  ──Refusal{File}──▶  new writes go the other way, whose submission
+//	  of the file, writes none                       rests; what went the old way is handed on first
+//	  none of it in flight       ◀────Msg.Drain────
+//	                           ──Refusal{Pages}──▶  Pages go into a batch, unless newer images are
+//	  takes each place over when                     there already; submission goes on
+//	  its page comes at S2
+//
+// So of no page an image enters a region while an older one may still be on its way (I9, I6), and
+// reads find the image held until the stage upstream has taken it over.
+type Refusal struct {
+	File *File
+	// Pages that were held, with no waiters: those stay where they are. Their frames stay
+	// datastage's (Entry.Borrowed). Empty: the first of the two.
+	Pages []PageWrite
 }
 
 // Credit goes from reclaim to dwbstage.
