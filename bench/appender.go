@@ -1,0 +1,118 @@
+package bench
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/untorn/untorn"
+)
+
+// walHeader is in front of a record's filler: client and number.
+const walHeader = 16
+
+// appender is one client of the log.
+type appender struct {
+	_    [64]byte
+	done atomic.Uint64
+	_    [64]byte
+
+	e    *untorn.Engine
+	id   int
+	sync bool
+	rec  []byte
+	last uint64 // number of its last record that was acknowledged
+	hist *hdrhistogram.Histogram
+}
+
+func newAppender(e *untorn.Engine, id, bytes int, sync bool) *appender {
+	return &appender{e: e, id: id, sync: sync, rec: walRecord(id, 0, make([]byte, bytes))}
+}
+
+// walRecord fills a record; only its number changes from one to the next.
+func walRecord(id int, n uint64, b []byte) []byte {
+	r := rand.NewChaCha8([32]byte{byte(id), byte(id >> 8)})
+	_, _ = r.Read(b[walHeader:])
+	binary.LittleEndian.PutUint64(b, uint64(id))
+	binary.LittleEndian.PutUint64(b[8:], n)
+	return b
+}
+
+// run appends until the interval is over. It neither allocates nor locks.
+func (k *appender) run(ctx context.Context, ph *atomic.Int32) error {
+	for ph.Load() != stopping {
+		start := time.Now()
+		binary.LittleEndian.PutUint64(k.rec[8:], k.last+1)
+		_, end, err := k.e.Append(k.rec)
+		if err != nil {
+			return err
+		}
+		if k.sync {
+			if err := k.e.WaitDurable(ctx, end); err != nil {
+				return err
+			}
+		}
+		k.last++
+		took := time.Since(start)
+		k.done.Add(1)
+		if ph.Load() == measuring {
+			record(k.hist, took)
+		}
+	}
+	return nil
+}
+
+// verify closes, opens again and reads what the log still keeps: each client's records must follow
+// each other without a gap, bear the right contents, and end with the last one acknowledged.
+func (s *walSession) verify(ctx context.Context) (*Verified, error) {
+	v := &Verified{}
+	if err := s.e.WaitDurable(ctx, s.e.EndLSN()); err != nil {
+		return v, err
+	}
+	err := s.e.Close(ctx)
+	s.e = nil
+	if err != nil {
+		return v, err
+	}
+	e, err := untorn.Open(ctx, s.o)
+	if err != nil {
+		return v, fmt.Errorf("opening again: %w", err)
+	}
+	s.e, v.Reopened = e, true
+	last := make([]uint64, len(s.clients))
+	for rec, err := range e.Replay(ctx) {
+		if err != nil {
+			return v, err
+		}
+		v.Checked++
+		if len(rec.Data) != s.c.RecordBytes {
+			v.wrong(fmt.Sprintf("record at LSN %d has %d bytes", rec.Start, len(rec.Data)))
+			continue
+		}
+		id, n := binary.LittleEndian.Uint64(rec.Data), binary.LittleEndian.Uint64(rec.Data[8:])
+		if id >= uint64(len(last)) || string(rec.Data[walHeader:]) != string(s.clients[id].rec[walHeader:]) {
+			v.wrong(fmt.Sprintf("record at LSN %d has wrong contents", rec.Start))
+			continue
+		}
+		if last[id] != 0 && n != last[id]+1 {
+			v.wrong(fmt.Sprintf("client %d: record %d follows %d", id, n, last[id]))
+		}
+		last[id] = n
+	}
+	for i, k := range s.clients {
+		v.Written += k.last
+		// A client that was last heard of before the last checkpoint has nothing left to find.
+		if last[i] != k.last && last[i] != 0 {
+			v.wrong(fmt.Sprintf("client %d: the log ends with record %d, acknowledged was %d", i, last[i], k.last))
+		}
+	}
+	if v.OK = v.WrongCount == 0; !v.OK {
+		return v, fmt.Errorf("%d records are wrong; the first: %s", v.WrongCount, v.Wrong[0])
+	}
+	return v, nil
+}

@@ -1,0 +1,99 @@
+package bench
+
+import (
+	"context"
+	"time"
+)
+
+// Bounds are what the drive could do at most, in pages a second. See docs/benchmarks.md for why
+// there are three for a doublewrite.
+type Bounds struct {
+	// RandomFree and RandomFlushed: pages in place, without and with a flush every batch.
+	RandomFree    float64 `json:"random_free_pages_per_second"`
+	RandomFlushed float64 `json:"random_flushed_pages_per_second"`
+	// SequentialFree and SequentialFlushed: batches one behind the other, counted in pages.
+	SequentialFree    float64 `json:"sequential_free_pages_per_second"`
+	SequentialFlushed float64 `json:"sequential_flushed_pages_per_second"`
+	// Free and Flushed: every page is written once in sequence and once in place, and the drive's
+	// time is shared between the two.
+	Free    float64 `json:"free_bound_pages_per_second"`
+	Flushed float64 `json:"flushed_bound_pages_per_second"`
+	// Overlapped is the bare pipeline, measured: what the two at the same time really come to.
+	Overlapped float64 `json:"overlapped_bound_pages_per_second"`
+}
+
+// shared is the rate of a job that takes one unit of each of two kinds of work from one device.
+func shared(a, b float64) float64 {
+	if a <= 0 || b <= 0 {
+		return 0
+	}
+	return 1 / (1/a + 1/b)
+}
+
+// combine works out the bounds that follow from the others.
+func (b *Bounds) combine() {
+	b.Free = shared(b.RandomFree, b.SequentialFree)
+	b.Flushed = shared(b.RandomFlushed, b.SequentialFlushed)
+}
+
+// What a bound is of.
+const (
+	boundDoublewrite   = "two writes, flushed"
+	boundFlushed       = "one write, flushed"
+	boundFree          = "one write, not flushed"
+	boundNotApplicable = ""
+)
+
+// boundKind is the work a mode cannot do without: the copies its protection needs, and the flushes
+// its acknowledgement needs.
+func boundKind(m Mode, ack string) string {
+	switch {
+	case m != Detect && m != None:
+		return boundDoublewrite
+	case ack == "durable" || ack == "protected":
+		return boundFlushed
+	}
+	return boundFree
+}
+
+// of picks a bound. For the doublewrite it is the better of the worked-out and the measured one: a
+// bound that can be beaten is none.
+func (b *Bounds) of(kind string) float64 {
+	switch kind {
+	case boundDoublewrite:
+		return max(b.Flushed, b.Overlapped)
+	case boundFlushed:
+		return b.RandomFlushed
+	}
+	return b.RandomFree
+}
+
+// measure takes what kind needs, in slices of t each.
+func (d *drive) measure(ctx context.Context, kind string, t time.Duration) (Bounds, error) {
+	var b Bounds
+	n := float64(d.c.batch)
+	type one struct {
+		f    func(context.Context, time.Duration) (rate, error)
+		unit float64
+		to   *float64
+	}
+	todo := []one{{d.randomFree, 1, &b.RandomFree}}
+	switch kind {
+	case boundDoublewrite:
+		todo = []one{
+			{d.randomFlushed, 1, &b.RandomFlushed}, {d.sequentialFlushed, n, &b.SequentialFlushed},
+			{d.both, 1, &b.Overlapped},
+		}
+	case boundFlushed:
+		todo = []one{{d.randomFlushed, 1, &b.RandomFlushed}}
+	}
+	for _, o := range todo {
+		r, err := o.f(ctx, t)
+		if err != nil {
+			return b, err
+		}
+		*o.to = r.perSecond * o.unit
+	}
+	b.combine()
+	return b, nil
+}

@@ -1,0 +1,160 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/untorn/untorn/page"
+)
+
+// phase of an interval.
+type phase = int32
+
+const (
+	warming phase = iota
+	measuring
+	stopping
+)
+
+// client is one caller. What others read is in progress, on cache lines of its own.
+type client struct {
+	_ [64]byte
+	progress
+	_ [64]byte
+
+	c        *Config
+	w        worker
+	picker   *picker
+	contents *contents
+	versions []uint64 // of the pages from lo on: the last one written
+	lo       uint64
+	sched    schedule
+	coin     *rand.Rand
+
+	nos    []page.No
+	writes *hdrhistogram.Histogram
+	reads  *hdrhistogram.Histogram
+	lag    *hdrhistogram.Histogram
+	seen   error // a read that did not return what was written last
+	see    func(int, []byte)
+}
+
+// progress is written by the client only, and read by everybody.
+type progress struct {
+	pages, calls, readPages atomic.Uint64
+	worst                   atomic.Int64 // ns, since the last sample
+}
+
+func newClient(c *Config, i int, w worker, cont *contents, ledger []uint64) *client {
+	lo, n := share(uint64(len(ledger)), i, c.Clients)
+	k := &client{
+		c: c, w: w, picker: newPicker(c.Dist, lo, n, c.Seed, i), contents: cont,
+		versions: ledger[lo : lo+n], lo: lo, nos: make([]page.No, c.Batch),
+		coin: rand.New(rand.NewPCG(c.Seed+1, uint64(i))),
+	}
+	k.see = k.check
+	k.reset()
+	return k
+}
+
+// reset makes it ready for another interval.
+func (k *client) reset() {
+	k.writes = newHistogram()
+	k.reads, k.lag = nil, nil
+	if k.c.Reads > 0 {
+		k.reads = newHistogram()
+	}
+	if k.c.Rate > 0 {
+		k.lag = newHistogram()
+	}
+}
+
+// run is the client's loop. It neither allocates nor locks.
+func (k *client) run(ctx context.Context, ph *atomic.Int32, stop <-chan struct{}) error {
+	for ph.Load() != stopping {
+		at := k.sched.next(stop)
+		if ph.Load() == stopping {
+			break
+		}
+		if k.lag != nil && ph.Load() == measuring {
+			record(k.lag, max(0, time.Since(at)))
+		}
+		read := k.reads != nil && k.coin.IntN(100) < k.c.Reads
+		k.picker.fill(k.nos)
+		var err error
+		if read {
+			err = k.read(ctx)
+		} else {
+			err = k.write(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		took := time.Since(at)
+		if int64(took) > k.worst.Load() {
+			k.worst.Store(int64(took))
+		}
+		h := k.writes
+		if read {
+			h = k.reads
+			k.readPages.Add(uint64(len(k.nos)))
+		} else {
+			k.pages.Add(uint64(len(k.nos)))
+			k.calls.Add(1)
+		}
+		if ph.Load() == measuring {
+			record(h, took)
+		}
+	}
+	k.overdue(time.Now())
+	return nil
+}
+
+// overdue counts the calls of an open loop that should have begun and did not get to: they have
+// waited at least until now.
+func (k *client) overdue(now time.Time) {
+	if k.sched.every == 0 {
+		return
+	}
+	for at := k.sched.due(); at.Before(now); at = k.sched.due() {
+		record(k.writes, now.Sub(at))
+	}
+}
+
+func (k *client) write(ctx context.Context) error {
+	bufs, err := k.w.take(ctx, len(k.nos))
+	if err != nil {
+		return err
+	}
+	for i, no := range k.nos {
+		v := &k.versions[uint64(no)-k.lo]
+		*v++
+		k.contents.fill(bufs[i], no, *v)
+	}
+	return k.w.put(ctx, k.nos)
+}
+
+func (k *client) read(ctx context.Context) error {
+	if err := k.w.get(ctx, k.nos, k.see); err != nil {
+		return err
+	}
+	return k.seen
+}
+
+// check compares an image with what this client wrote last: nobody else writes its pages (I9).
+func (k *client) check(i int, image []byte) {
+	no := k.nos[i]
+	got, err := k.contents.check(image, no)
+	want := k.versions[uint64(no)-k.lo]
+	if err == nil && got != want {
+		err = fmt.Errorf("%w: page %d: version %d was read, %d had been written", errContents, no, got, want)
+	}
+	if err != nil && k.seen == nil {
+		k.seen = fmt.Errorf("%w: %w", ErrVerify, err)
+	}
+}

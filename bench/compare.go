@@ -1,0 +1,142 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+)
+
+// ErrDifferent is two results that cannot be compared without being told to.
+var ErrDifferent = errors.New("not comparable")
+
+// Change is one figure of two results.
+type Change struct {
+	What string
+	Unit string
+	A, B MinMedMax
+	N    [2]int // measurements behind each
+	More bool   // more is better
+}
+
+// Verdict says what the two ranges allow to be said.
+func (c Change) Verdict() string {
+	if c.A.Median == 0 {
+		return "-"
+	}
+	by := c.B.Median/c.A.Median - 1
+	word := "worse"
+	if (by > 0) == c.More {
+		word = "better"
+	}
+	switch {
+	case min(c.N[0], c.N[1]) < 3:
+		return fmt.Sprintf("%+.1f %%, from too few repeats to say more", by*100)
+	case c.A.overlap(c.B):
+		return fmt.Sprintf("%+.1f %%, within the spread: no difference shown", by*100)
+	}
+	// The least the ranges allow: from the nearest ends.
+	least := c.B.Min/c.A.Max - 1
+	if by < 0 {
+		least = c.B.Max/c.A.Min - 1
+	}
+	return fmt.Sprintf("%+.1f %% %s, by %.1f %% at least", by*100, word, math.Abs(least)*100)
+}
+
+// Compare sets two documents side by side. Different hosts or configurations are ErrDifferent, with
+// what differs, unless force is set. The changes are A's figures against B's.
+func Compare(a, b any, force bool) (changes []Change, differ []string, err error) {
+	switch x := a.(type) {
+	case *Result:
+		y, ok := b.(*Result)
+		if !ok {
+			break
+		}
+		differ = append(x.Host.different(y.Host), x.Config.different(y.Config)...)
+		changes = runChanges("", x, y)
+		return changes, differ, refuse(differ, force)
+	case *WALResult:
+		y, ok := b.(*WALResult)
+		if !ok {
+			break
+		}
+		p, q := x.Config, y.Config
+		p.Dir, q.Dir, p.Repeat, q.Repeat, p.Verify, q.Verify, p.Keep, q.Keep = "", "", 0, 0, false, false, false, false
+		differ = append(x.Host.different(y.Host), differences(p, q)...)
+		n := [2]int{len(x.Repeats), len(y.Repeats)}
+		changes = []Change{
+			{"throughput", "records/s", x.Spread.RecordsPerSecond, y.Spread.RecordsPerSecond, n, true},
+			{"latency p50", "us", x.Spread.P50, y.Spread.P50, n, false},
+			{"latency p99", "us", x.Spread.P99, y.Spread.P99, n, false},
+			{"CPU", "us/record", x.Spread.CPU, y.Spread.CPU, n, false},
+		}
+		return changes, differ, refuse(differ, force)
+	case *LimitResult:
+		y, ok := b.(*LimitResult)
+		if !ok {
+			break
+		}
+		p, q := x.Config, y.Config
+		p.Dir, q.Dir, p.Repeat, q.Repeat, p.Keep, q.Keep = "", "", 0, 0, false, false
+		differ = append(x.Host.different(y.Host), differences(p, q)...)
+		for _, k := range []string{"random", "random_flushed", "sequential", "sequential_flushed", "both"} {
+			changes = append(changes, Change{
+				strings.ReplaceAll(k, "_", ", "), "writes/s", x.Spread[k], y.Spread[k],
+				[2]int{x.Config.Repeat, y.Config.Repeat}, true,
+			})
+		}
+		return changes, differ, refuse(differ, force)
+	case *ModesResult:
+		y, ok := b.(*ModesResult)
+		if !ok || len(x.Runs) == 0 || len(y.Runs) == 0 {
+			break
+		}
+		differ = append(x.Runs[0].Host.different(y.Runs[0].Host), x.Runs[0].Config.different(y.Runs[0].Config)...)
+		for _, r := range x.Runs {
+			if o := y.find(r.Mode); o != nil {
+				changes = append(changes, runChanges(string(r.Mode)+": ", r, o)...)
+			}
+		}
+		return changes, differ, refuse(differ, force)
+	}
+	return nil, nil, fmt.Errorf("%w: one is a %T, the other a %T", ErrDifferent, a, b)
+}
+
+func refuse(differ []string, force bool) error {
+	if len(differ) == 0 || force {
+		return nil
+	}
+	return fmt.Errorf("%w (-force compares all the same):\n  %s", ErrDifferent, strings.Join(differ, "\n  "))
+}
+
+func runChanges(prefix string, x, y *Result) []Change {
+	n := [2]int{len(x.Repeats), len(y.Repeats)}
+	return []Change{
+		{prefix + "throughput", "pages/s", x.Spread.PagesPerSecond, y.Spread.PagesPerSecond, n, true},
+		{prefix + "bound", "pages/s", x.Spread.Bound, y.Spread.Bound, n, true},
+		{prefix + "efficiency", "", x.Spread.Efficiency, y.Spread.Efficiency, n, true},
+		{prefix + "latency p50", "us", x.Spread.P50, y.Spread.P50, n, false},
+		{prefix + "latency p99", "us", x.Spread.P99, y.Spread.P99, n, false},
+		{prefix + "CPU", "us/page", x.Spread.CPU, y.Spread.CPU, n, false},
+	}
+}
+
+// WriteChanges writes the comparison as a table.
+func WriteChanges(out io.Writer, changes []Change, differ []string) error {
+	w := &writer{w: out}
+	if len(differ) > 0 {
+		w.printf("compared although they differ:\n  %s\n\n", strings.Join(differ, "\n  "))
+	}
+	rows := [][]string{{"", "A median", "min", "max", "B median", "min", "max", "unit", "B against A"}}
+	for _, c := range changes {
+		rows = append(rows, []string{
+			c.What, Count(c.A.Median), Count(c.A.Min), Count(c.A.Max), Count(c.B.Median), Count(c.B.Min), Count(c.B.Max), c.Unit, c.Verdict(),
+		})
+	}
+	w.table(rows)
+	if len(changes) > 0 {
+		w.printf("\nA from %d, B from %d repeats. Ranges are the least and the most of them, not an interval of confidence.\n", changes[0].N[0], changes[0].N[1])
+	}
+	return w.err
+}

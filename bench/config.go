@@ -1,0 +1,221 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/ring"
+)
+
+// Mode is a way of protecting pages.
+type Mode string
+
+// The modes.
+const (
+	Doublewrite Mode = "doublewrite"
+	Detect      Mode = "detect"
+	None        Mode = "none"
+	Naive       Mode = "naive"
+	NaiveBatch  Mode = "naive-batch"
+)
+
+// Modes lists all modes, the engine's own first.
+func Modes() []Mode { return []Mode{Doublewrite, Detect, None, Naive, NaiveBatch} }
+
+// engine reports whether the mode is the engine's and not a baseline of this package.
+func (m Mode) engine() bool { return m == Doublewrite || m == Detect || m == None }
+
+// ErrUsage is in every error about a configuration that makes no sense.
+var ErrUsage = errors.New("usage")
+
+// ErrVerify is in every error about contents that are not what was acknowledged.
+var ErrVerify = errors.New("verification failed")
+
+// Config is one run. The zero value of a field means its default.
+type Config struct {
+	// Dir gets a scratch directory, which is removed at the end; "" = the current one. It is made if
+	// it is not there. WALDir and DWBDir put the engine's log and doublewrite file elsewhere.
+	Dir    string `json:"dir"`
+	WALDir string `json:"wal_dir,omitempty"`
+	DWBDir string `json:"dwb_dir,omitempty"`
+	Mode   Mode   `json:"mode"`
+	// Unsafe allows mode none.
+	Unsafe    bool  `json:"unsafe"`
+	PageBytes int   `json:"page_bytes"` // 0 = 16 KiB
+	SizeBytes int64 `json:"size_bytes"` // of the working set; 0 = 1 GiB
+	// Duration of a measured interval, Warmup before each. 0 = 10 s and 1 s; negative Warmup = none.
+	Duration time.Duration `json:"duration_ns"`
+	Warmup   time.Duration `json:"warmup_ns"`
+	Clients  int           `json:"clients"`     // 0 = 32
+	Batch    int           `json:"batch_pages"` // pages a call; 0 = 64
+	Dist     Dist          `json:"dist"`        // "" = uniform
+	// Rate makes it an open loop of so many pages a second in all. 0 = closed loop.
+	Rate float64 `json:"rate_pages_per_second"`
+	// Ack is the level waited for: durable, protected, logged, accepted. "" = durable.
+	Ack string `json:"ack"`
+	// LogBytes is the size of a log record each call appends first, whose LSN its pages carry. 0 = no
+	// record.
+	LogBytes int `json:"log_record_bytes"`
+	// Reads is the share of calls, in percent, that read a batch of the client's own pages, and check
+	// that they are what it wrote last.
+	Reads   int          `json:"reads_percent"`
+	Backend ring.Backend `json:"backend"`
+	Depth   int          `json:"depth"` // writes in place in flight; 0 = the engine's default
+	// BatchBytes and Batches are the engine's options of these names; 0 = its defaults.
+	BatchBytes int `json:"dwb_batch_bytes"`
+	Batches    int `json:"dwb_batches"`
+	// Zeros is how many percent of a page compress away.
+	Zeros  int    `json:"zeros_percent"`
+	Seed   uint64 `json:"seed"`
+	Repeat int    `json:"repeat"` // measured intervals; 0 = 1
+	// Verify reads everything back at the end, closes, opens again, and reads everything once more.
+	Verify bool `json:"verify"`
+	// Keep leaves the scratch directory.
+	Keep bool `json:"keep,omitempty"`
+	// BoundTime is how long each part of the bound is measured, before and after each interval.
+	// 0 = 250 ms; negative = not at all.
+	BoundTime time.Duration `json:"bound_ns"`
+}
+
+// What the engine does when its options are zero; the bounds are taken at the same cadence.
+const (
+	engineDepth = 64
+	engineBatch = 1 << 20
+)
+
+func (c Config) withDefaults() Config {
+	def := func(p *int, v int) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	def(&c.PageBytes, untorn.DefaultPageSize)
+	def(&c.Clients, 32)
+	def(&c.Batch, 64)
+	def(&c.Repeat, 1)
+	def(&c.Depth, engineDepth)
+	def(&c.BatchBytes, engineBatch)
+	def(&c.Batches, batchesInFlight)
+	if c.Mode == "" {
+		c.Mode = Doublewrite
+	}
+	if c.SizeBytes == 0 {
+		c.SizeBytes = 1 << 30
+	}
+	if c.Duration == 0 {
+		c.Duration = 10 * time.Second
+	}
+	if c.Warmup == 0 {
+		c.Warmup = time.Second
+	}
+	c.Warmup = max(c.Warmup, 0)
+	if c.Dist == "" {
+		c.Dist = Uniform
+	}
+	if c.Ack == "" {
+		c.Ack = "durable"
+	}
+	if c.Backend == "" {
+		c.Backend = ring.Auto
+	}
+	if c.BoundTime == 0 {
+		c.BoundTime = 250 * time.Millisecond
+	}
+	return c
+}
+
+// pages is the number of pages in the working set.
+func (c *Config) pages() uint64 { return uint64(c.SizeBytes / int64(c.PageBytes)) }
+
+// cadence is the pages the bounds flush at a time, and the writes they keep in flight: what the
+// engine could have together at most, given how much its clients have in flight.
+func (c *Config) cadence() (batch, depth int) {
+	inFlight := c.Clients * c.Batch
+	return max(1, min(c.BatchBytes/c.PageBytes, inFlight)), max(1, min(c.Depth, inFlight))
+}
+
+var levels = map[string]untorn.Level{
+	"durable": untorn.Durable, "protected": untorn.Protected, "logged": untorn.Logged, "accepted": untorn.Accepted,
+}
+
+// Validate returns every complaint about the configuration, joined; each matches ErrUsage.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var errs []error
+	bad := func(format string, a ...any) {
+		errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrUsage}, a...)...))
+	}
+	if !page.ValidSize(c.PageBytes) {
+		bad("page size %d is not a power of two from 4 KiB to 64 KiB", c.PageBytes)
+	} else if c.Clients > 0 && c.Batch > 0 && c.pages() < uint64(c.Clients)*uint64(c.Batch) {
+		bad("a working set of %s has %d pages, less than the %d of one batch for each client",
+			FormatBytes(c.SizeBytes), c.pages(), c.Clients*c.Batch)
+	}
+	within := func(what string, v, lo, hi int) {
+		if v < lo || v > hi {
+			bad("%s is %d, want %d to %d", what, v, lo, hi)
+		}
+	}
+	within("clients", c.Clients, 1, 4096)
+	within("batch", c.Batch, 1, 4096)
+	within("depth", c.Depth, 1, 4096)
+	within("repeat", c.Repeat, 1, 1000)
+	within("reads", c.Reads, 0, 100)
+	within("zeros", c.Zeros, 0, 100)
+	within("log record", c.LogBytes, 0, 1<<18)
+	if c.Duration < 0 {
+		bad("duration %v is negative", c.Duration)
+	}
+	if c.Rate < 0 {
+		bad("rate %v is negative", c.Rate)
+	}
+	if _, ok := levels[c.Ack]; !ok {
+		bad("unknown acknowledgement %q (durable, protected, logged, accepted)", c.Ack)
+	}
+	if err := c.Dist.validate(); err != nil {
+		bad("%v", err)
+	}
+	if err := (ring.Config{Backend: c.Backend}).Validate(); err != nil {
+		bad("%v", err)
+	}
+	c.validateMode(bad)
+	return errors.Join(errs...)
+}
+
+func (c *Config) validateMode(bad func(string, ...any)) {
+	switch c.Mode {
+	case None:
+		if !c.Unsafe {
+			bad("mode none can lose pages by design; -unsafe allows it")
+		}
+	case Naive, NaiveBatch:
+		if c.Ack != "durable" {
+			bad("mode %s knows only -ack durable", c.Mode)
+		}
+		if c.LogBytes > 0 || c.WALDir != "" {
+			bad("mode %s has no log", c.Mode)
+		}
+	case Doublewrite, Detect:
+	default:
+		bad("unknown mode %q (%v)", string(c.Mode), Modes())
+	}
+	if c.Mode == NaiveBatch && c.Backend != ring.Auto && c.Backend != ring.Buffered {
+		bad("mode %s goes through the page cache: -backend buffered, or auto", c.Mode)
+	}
+}
+
+// comparable lists what makes figures of two configurations incomparable.
+func (c Config) different(o Config) []string {
+	a, b := c, o
+	for _, p := range []*Config{&a, &b} { // where it ran and how often it was repeated does not matter
+		p.Dir, p.WALDir, p.DWBDir, p.Keep, p.Unsafe, p.Repeat, p.Verify, p.Seed = "", "", "", false, false, 0, false, 0
+	}
+	return differences(a, b)
+}
+
+// procs is how much CPU there is, for naming what is short.
+func procs() float64 { return float64(runtime.GOMAXPROCS(0)) }

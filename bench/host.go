@@ -1,0 +1,104 @@
+package bench
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/untorn/untorn/fsys"
+	"github.com/untorn/untorn/hwprobe"
+)
+
+// Host is what figures depend on besides the program and its configuration.
+type Host struct {
+	// Machine tells hosts apart without naming them: a hash of host name and machine id.
+	Machine     string `json:"machine"`
+	OS          string `json:"os"`
+	Arch        string `json:"arch"`
+	Kernel      string `json:"kernel"`
+	CPU         string `json:"cpu"`
+	CPUs        int    `json:"cpus"`
+	GOMAXPROCS  int    `json:"gomaxprocs"`
+	MemoryBytes int64  `json:"memory_bytes,omitempty"`
+	Go          string `json:"go"`
+	Revision    string `json:"revision"`
+
+	FileSystem string   `json:"file_system"`
+	Mount      []string `json:"mount_options,omitempty"`
+	Device     string   `json:"device,omitempty"`
+	Drive      string   `json:"drive,omitempty"`
+	WriteCache string   `json:"write_cache,omitempty"`
+	Scheduler  string   `json:"scheduler,omitempty"`
+	// FlushesOff says why a flush does nothing here, if that is known.
+	FlushesOff string `json:"flushes_off,omitempty"`
+	// Atomic is hwprobe's verdict for the page size: "relaxed", "required" or "unknown".
+	Atomic       string `json:"atomic_writes,omitempty"`
+	AtomicReason string `json:"atomic_writes_reason,omitempty"`
+	// Load is the machine's load average when the run began: others were at work.
+	Load float64 `json:"load_average"`
+}
+
+// lookAt gathers facts about dir and the machine. What cannot be read stays empty.
+func lookAt(ctx context.Context, dir string, pageBytes int) Host {
+	h := Host{
+		OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(),
+		GOMAXPROCS: runtime.GOMAXPROCS(0), Go: runtime.Version(), Revision: revision(),
+	}
+	name, _ := os.Hostname()
+	id, _ := os.ReadFile("/etc/machine-id")
+	sum := sha256.Sum256(append([]byte(name), id...))
+	h.Machine = hex.EncodeToString(sum[:6])
+	if m, err := fsys.OS().Mount(dir); err == nil {
+		h.FileSystem, h.Mount, h.Device = m.Type, m.Options, m.Source
+		h.WriteCache, h.FlushesOff = m.WriteCache, m.FlushesOff
+		h.platform(m.Device)
+	} else {
+		h.platform("")
+	}
+	// dir is our own scratch directory, so its nameless probe file is in nobody's way.
+	r, err := hwprobe.Probe(ctx, dir, hwprobe.Options{})
+	if err == nil && r.Error == "" {
+		v := r.Decide(pageBytes, hwprobe.Policy{})
+		h.Atomic, h.AtomicReason = string(v.Answer), v.Reason
+	}
+	return h
+}
+
+// revision of the program, as far as the build recorded it.
+func revision() string {
+	b, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	rev, dirty := "", ""
+	for _, s := range b.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			rev = s.Value[:min(12, len(s.Value))]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			dirty = "+changes"
+		}
+	}
+	if rev == "" {
+		return "unknown"
+	}
+	return rev + dirty
+}
+
+// different lists what makes figures of two hosts incomparable.
+func (h Host) different(o Host) []string {
+	var d []string
+	for _, f := range []struct{ what, a, b string }{
+		{"machine", h.Machine, o.Machine}, {"architecture", h.Arch, o.Arch}, {"kernel", h.Kernel, o.Kernel},
+		{"CPU", h.CPU, o.CPU}, {"file system", h.FileSystem, o.FileSystem}, {"device", h.Device, o.Device},
+		{"drive", h.Drive, o.Drive}, {"write cache", h.WriteCache, o.WriteCache},
+	} {
+		if f.a != f.b {
+			d = append(d, f.what+": "+f.a+" against "+f.b)
+		}
+	}
+	return d
+}

@@ -1,0 +1,340 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/ring"
+)
+
+// LimitConfig asks what the drive can do. The zero value of a field means its default.
+type LimitConfig struct {
+	Dir       string `json:"dir"`
+	PageBytes int    `json:"page_bytes"`  // 0 = 16 KiB
+	Batch     int    `json:"batch_pages"` // pages a flush, and of a sequential write; 0 = 1 MiB of them
+	Depth     int    `json:"depth"`       // random writes in flight; 0 = 32
+	SizeBytes int64  `json:"size_bytes"`  // of the file random writes go to; 0 = 512 MiB, the most
+	// Duration of each measurement in each round. 0 = 400 ms.
+	Duration time.Duration `json:"duration_ns"`
+	Repeat   int           `json:"repeat"` // rounds, every measurement once in each; 0 = 3
+	Backend  ring.Backend  `json:"backend"`
+	// Sync measures the ways to make bytes durable as well.
+	Sync bool `json:"sync"`
+	// NoFIO leaves fio out even if it is installed.
+	NoFIO bool   `json:"no_fio"`
+	Keep  bool   `json:"keep,omitempty"`
+	Seed  uint64 `json:"seed"`
+}
+
+func (c LimitConfig) withDefaults() LimitConfig {
+	if c.PageBytes == 0 {
+		c.PageBytes = untorn.DefaultPageSize
+	}
+	if c.Batch == 0 && c.PageBytes > 0 {
+		c.Batch = max(1, engineBatch/c.PageBytes)
+	}
+	if c.Depth == 0 {
+		c.Depth = 32
+	}
+	if c.SizeBytes == 0 {
+		c.SizeBytes = maxRandomBytes
+	}
+	if c.Duration == 0 {
+		c.Duration = 400 * time.Millisecond
+	}
+	if c.Repeat == 0 {
+		c.Repeat = 3
+	}
+	if c.Backend == "" {
+		c.Backend = ring.Auto
+	}
+	return c
+}
+
+// Validate returns every complaint, joined; each matches ErrUsage.
+func (c LimitConfig) Validate() error {
+	c = c.withDefaults()
+	var errs []error
+	bad := func(format string, a ...any) {
+		errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrUsage}, a...)...))
+	}
+	if !page.ValidSize(c.PageBytes) {
+		bad("page size %d is not a power of two from 4 KiB to 64 KiB", c.PageBytes)
+	}
+	if c.Batch < 1 || c.Batch*c.PageBytes > 8<<20 {
+		bad("a batch of %d pages is not from 1 page to 8 MiB", c.Batch)
+	}
+	if c.Depth < 1 || c.Depth > 256 {
+		bad("depth is %d, want 1 to 256", c.Depth)
+	}
+	if c.Repeat < 1 || c.Repeat > 1000 {
+		bad("repeat is %d, want 1 to 1000", c.Repeat)
+	}
+	if c.SizeBytes < 1<<20 {
+		bad("a file of %s is too small", FormatBytes(c.SizeBytes))
+	}
+	if c.Duration < 0 {
+		bad("duration %v is negative", c.Duration)
+	}
+	if err := (ring.Config{Backend: c.Backend}).Validate(); err != nil {
+		bad("%v", err)
+	}
+	return errors.Join(errs...)
+}
+
+// LimitResult is what the drive can do. Rates are medians over the rounds.
+type LimitResult struct {
+	Schema        string `json:"schema"`
+	Backend       string `json:"backend"`
+	BackendReason string `json:"backend_reason"`
+	DirectIO      bool   `json:"direct_io"`
+	DirectReason  string `json:"direct_reason,omitempty"`
+	PageBytes     int    `json:"page_bytes"`
+	BatchPages    int    `json:"batch_pages"`
+	Depth         int    `json:"depth"`
+
+	RandomPages     float64 `json:"random_pages_per_second"`
+	RandomCPU       float64 `json:"random_cpu_us_per_page"`
+	SequentialBytes float64 `json:"sequential_bytes_per_second"`
+	// Flush is a flush after one page; FlushAfter the same after so many.
+	Flush      Latency              `json:"flush_us"`
+	FlushAfter []FlushAfter         `json:"flush_after"`
+	DSync      Latency              `json:"dsync_us"` // one page with RWF_DSYNC
+	Bounds                          // in pages a second
+	Spread     map[string]MinMedMax `json:"spread"`
+	SyncTable  []SyncRow            `json:"sync,omitempty"`
+	FIO        *FIO                 `json:"fio,omitempty"`
+
+	Interrupted bool        `json:"interrupted"`
+	Host        Host        `json:"host"`
+	Config      LimitConfig `json:"config"`
+	Command     []string    `json:"command"`
+	Started     string      `json:"started"`
+}
+
+// FlushAfter is the latency of a flush with so many pages before it.
+type FlushAfter struct {
+	Pages int     `json:"pages"`
+	Flush Latency `json:"flush_us"`
+}
+
+// limiter goes through the measurements.
+type limiter struct {
+	c      LimitConfig
+	d      *drive
+	dir    *scratch
+	values map[string][]float64
+	after  map[int]*hdrhistogram.Histogram
+	dsync  *hdrhistogram.Histogram
+	p      Progress
+	done   float64
+	steps  float64
+}
+
+// Limit measures what the drive can do in c.Dir.
+func Limit(ctx context.Context, c LimitConfig, p Progress) (r *LimitResult, err error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	l := &limiter{c: c.withDefaults(), values: map[string][]float64{}, p: p}
+	defer func() {
+		if l.d != nil {
+			err = errors.Join(err, l.d.close())
+		}
+		if l.dir != nil {
+			err = errors.Join(err, l.dir.remove())
+		}
+	}()
+	p.say("preparing", 0)
+	if err := l.open(ctx); err != nil {
+		return nil, err
+	}
+	r = &LimitResult{
+		Schema: SchemaLimit, PageBytes: l.c.PageBytes, BatchPages: l.c.Batch, Depth: l.c.Depth, Config: l.c,
+		Host: lookAt(ctx, l.dir.Path, l.c.PageBytes), Started: stampNow(),
+	}
+	in := l.d.ring.Info()
+	r.Backend, r.BackendReason = in.Backend, in.Reason
+	direct, why := l.d.rand.Direct()
+	if r.DirectIO = direct; why != nil {
+		r.DirectReason = why.Error()
+	}
+	for range l.c.Repeat {
+		if err = l.round(ctx, r); err != nil {
+			break
+		}
+	}
+	if len(l.values["both"]) == 0 { // not one whole round
+		return nil, err
+	}
+	l.finish(r)
+	if err == nil && l.c.Sync {
+		p.say("ways to make bytes durable", l.done/l.steps)
+		r.SyncTable, err = syncTable(ctx, l.d.ring, l.dir.Path, l.c)
+	}
+	if r.Interrupted = ctx.Err() != nil; r.Interrupted && errors.Is(err, ctx.Err()) {
+		err = nil
+	}
+	return r, err
+}
+
+func (l *limiter) open(ctx context.Context) error {
+	var err error
+	if l.dir, err = newScratch(l.c.Dir, l.c.Keep); err != nil {
+		return err
+	}
+	if err := l.dir.room(min(l.c.SizeBytes, maxRandomBytes) + seqFileBytes + 64<<20); err != nil {
+		return err
+	}
+	l.steps = float64(l.c.Repeat*8 + 2)
+	l.after = map[int]*hdrhistogram.Histogram{}
+	for _, n := range flushPages(l.c.Batch) {
+		l.after[n] = newHistogram()
+	}
+	l.dsync = newHistogram()
+	l.d, err = newDrive(ctx, l.dir.Path, driveConfig{
+		page: l.c.PageBytes, batch: l.c.Batch, depth: l.c.Depth, bytes: l.c.SizeBytes, backend: l.c.Backend, seed: l.c.Seed,
+	})
+	return err
+}
+
+// flushPages are the numbers of pages whose flush is timed.
+func flushPages(batch int) []int {
+	out := []int{1}
+	for _, n := range []int{8, batch} {
+		if n > out[len(out)-1] {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// round takes every measurement once: a disk that changes meanwhile changes all of them.
+func (l *limiter) round(ctx context.Context, r *LimitResult) error {
+	for _, m := range []struct {
+		key  string
+		what string
+		f    func(context.Context, time.Duration) (rate, error)
+	}{
+		{"random", "random writes", l.d.randomFree},
+		{"sequential", "sequential writes", l.d.sequentialFree},
+		{"random_flushed", "random writes, flushed", l.d.randomFlushed},
+		{"sequential_flushed", "sequential writes, flushed", l.d.sequentialFlushed},
+		{"both", "both at the same time", l.d.both},
+	} {
+		l.step(m.what)
+		got, err := m.f(ctx, l.c.Duration)
+		if err != nil {
+			return err
+		}
+		l.values[m.key] = append(l.values[m.key], got.perSecond)
+		l.values[m.key+"_cpu"] = append(l.values[m.key+"_cpu"], got.cpu)
+	}
+	l.step("flushes")
+	for n, h := range l.after {
+		if err := l.d.flushes(ctx, l.c.Duration/2, n, h); err != nil {
+			return err
+		}
+	}
+	l.step("durable writes")
+	if err := l.d.durable(ctx, l.c.Duration/2, l.dsync); err != nil {
+		return err
+	}
+	if l.c.NoFIO {
+		return nil
+	}
+	l.step("fio")
+	return l.fio(ctx, r)
+}
+
+func (l *limiter) step(what string) {
+	l.p.say(what, l.done/l.steps)
+	l.done++
+}
+
+func (l *limiter) finish(r *LimitResult) {
+	r.Spread = map[string]MinMedMax{}
+	for k, v := range l.values {
+		r.Spread[k] = minMedMax(v)
+	}
+	n := float64(l.c.Batch)
+	of := func(k string) float64 { return r.Spread[k].Median }
+	r.RandomPages, r.RandomCPU = of("random"), of("random_cpu")
+	r.SequentialBytes = of("sequential") * n * float64(l.c.PageBytes)
+	r.Bounds = Bounds{
+		RandomFree: of("random"), RandomFlushed: of("random_flushed"), SequentialFree: of("sequential") * n,
+		SequentialFlushed: of("sequential_flushed") * n, Overlapped: of("both"),
+	}
+	r.Bounds.combine()
+	for _, k := range flushPages(l.c.Batch) {
+		r.FlushAfter = append(r.FlushAfter, FlushAfter{k, latency(l.after[k], false)})
+	}
+	r.Flush, r.DSync = r.FlushAfter[0].Flush, latency(l.dsync, false)
+	if r.FIO != nil {
+		r.FIO.finish(l.values)
+	}
+}
+
+// flushes times flushes, each after n pages at random places.
+func (d *drive) flushes(ctx context.Context, t time.Duration, n int, h *hdrhistogram.Histogram) error {
+	flush := ring.Op{Kind: ring.DataSync, File: d.rand}
+	pages := d.c.bytes / int64(d.c.page)
+	ops := make([]*ring.Op, n)
+	for i := range ops {
+		b := d.pages[i%len(d.pages)]
+		ops[i] = &ring.Op{Kind: ring.Write, File: d.rand, Buf: b.mem, Fixed: b.fixed, Done: d.comps}
+	}
+	for end := time.Now().Add(t); time.Now().Before(end); {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		var failed error
+		for at := 0; at < n; {
+			k := min(n-at, len(d.pages))
+			for _, op := range ops[at : at+k] {
+				op.Off = d.rng.Int64N(pages) * int64(d.c.page)
+			}
+			d.ring.Submit(ops[at : at+k]...)
+			for range k {
+				if op := <-d.comps; op.Err != nil {
+					failed = op.Err
+				}
+			}
+			at += k
+		}
+		if failed != nil {
+			return failed
+		}
+		start := time.Now()
+		if err := d.ring.Do(&flush); err != nil {
+			return err
+		}
+		record(h, time.Since(start))
+	}
+	return nil
+}
+
+// durable times single pages written with RWF_DSYNC.
+func (d *drive) durable(ctx context.Context, t time.Duration, h *hdrhistogram.Histogram) error {
+	b := d.pages[0]
+	op := ring.Op{Kind: ring.Write, Flags: ring.DSync, File: d.rand, Buf: b.mem, Fixed: b.fixed}
+	pages := d.c.bytes / int64(d.c.page)
+	for end := time.Now().Add(t); time.Now().Before(end); {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		op.Off = d.rng.Int64N(pages) * int64(d.c.page)
+		start := time.Now()
+		if err := d.ring.Do(&op); err != nil {
+			return err
+		}
+		record(h, time.Since(start))
+	}
+	return nil
+}

@@ -1,0 +1,221 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/untorn/untorn/ring"
+)
+
+// session is a target with its clients, ready for measured intervals.
+type session struct {
+	c        Config
+	dirs     []*scratch // the first has the data
+	t        target
+	opened   time.Time
+	contents *contents
+	ledger   []uint64
+	clients  []*client
+	phase    atomic.Int32
+	fillCost float64
+	direct   bool // I/O bypasses the page cache
+}
+
+// ErrStalled is a target that acknowledged nothing for stallAfter.
+var ErrStalled = errors.New("no acknowledgement")
+
+const stallAfter = 30 * time.Second
+
+// newSession makes directory, target and clients. c has been validated and has its defaults.
+func newSession(ctx context.Context, c Config) (s *session, err error) {
+	s = &session{c: c, contents: newContents(c.Seed, c.Zeros), ledger: make([]uint64, c.pages())}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	root, err := newScratch(c.Dir, c.Keep)
+	if err != nil {
+		return s, err
+	}
+	s.dirs = append(s.dirs, root)
+	// The working set, the bound's two files, the log and the doublewrite file.
+	if err := root.room(c.SizeBytes + min(c.SizeBytes, maxRandomBytes) + seqFileBytes + logKept + 256<<20); err != nil {
+		return s, err
+	}
+	if err := s.openTarget(ctx, root); err != nil {
+		return s, err
+	}
+	s.opened = time.Now()
+	for i := range c.Clients {
+		s.clients = append(s.clients, newClient(&s.c, i, s.t.worker(i), s.contents, s.ledger))
+	}
+	s.fillCost = fillCost(s.contents, c.PageBytes)
+	return s, nil
+}
+
+func (s *session) openTarget(ctx context.Context, root *scratch) error {
+	dir, err := root.sub("engine")
+	if err != nil {
+		return err
+	}
+	if !s.c.Mode.engine() {
+		s.t, err = newNaiveTarget(ctx, &s.c, dir)
+		return err
+	}
+	var places [2]string
+	for i, p := range []string{s.c.WALDir, s.c.DWBDir} {
+		if p == "" {
+			continue
+		}
+		d, err := newScratch(p, s.c.Keep)
+		if err != nil {
+			return err
+		}
+		s.dirs = append(s.dirs, d)
+		places[i] = d.Path
+	}
+	s.t, err = newEngineTarget(ctx, &s.c, engineOptions(&s.c, dir, places[0], places[1]))
+	return err
+}
+
+// newDrive is for the bounds of this session: in the same directory.
+func (s *session) newDrive(ctx context.Context) (*drive, error) {
+	dir, err := s.dirs[0].sub("drive")
+	if err != nil {
+		return nil, err
+	}
+	batch, depth := s.c.cadence()
+	backend := s.c.Backend
+	if s.c.Mode == NaiveBatch {
+		backend = ring.Auto // the bound is the drive's, not the page cache's
+	}
+	return newDrive(ctx, dir, driveConfig{
+		page: s.c.PageBytes, batch: batch, depth: depth, bytes: s.c.SizeBytes, backend: backend, seed: s.c.Seed,
+	})
+}
+
+// close ends the target and removes the directories.
+func (s *session) close(ctx context.Context) error {
+	var errs []error
+	if s.t != nil {
+		errs = append(errs, s.t.close(ctx))
+	}
+	for _, d := range s.dirs {
+		errs = append(errs, d.remove())
+	}
+	s.t, s.dirs = nil, nil
+	return errors.Join(errs...)
+}
+
+// interval runs all clients for warm-up and d, and returns what they did in d. When ctx ends early
+// the figures are of what there was, and the error is ctx's.
+func (s *session) interval(ctx context.Context, d time.Duration) (Interval, error) {
+	hard, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	stop := make(chan struct{})
+	s.phase.Store(warming)
+	begin := time.Now()
+	var wg sync.WaitGroup
+	failed := make(chan error, len(s.clients))
+	for i, k := range s.clients {
+		k.reset()
+		k.sched = newSchedule(begin, s.c.Rate, s.c.Batch, i, len(s.clients))
+		wg.Go(func() {
+			if err := k.run(hard, &s.phase, stop); err != nil {
+				failed <- err
+			}
+		})
+	}
+	w := &watcher{s: s, cancel: cancel, failed: failed}
+	err := w.wait(ctx, s.c.Warmup)
+	before := s.snapshot()
+	s.phase.Store(measuring)
+	if err == nil {
+		err = w.watch(ctx, before, d)
+	}
+	after := s.snapshot()
+	s.phase.Store(stopping)
+	close(stop)
+	wg.Wait()
+	select {
+	case e := <-failed:
+		if err == nil {
+			err = e
+		}
+	default:
+	}
+	if w.stalled {
+		err = fmt.Errorf("%w for %v", ErrStalled, stallAfter)
+	}
+	in := s.evaluate(before, after, w)
+	return in, err
+}
+
+// snapshot is everything that counts up, at one moment.
+type snapshot struct {
+	at      time.Time
+	cpu     time.Duration
+	mallocs uint64
+	device  uint64
+	target  counts
+	pages   uint64
+	calls   uint64
+	reads   uint64
+}
+
+func (s *session) snapshot() snapshot {
+	var n snapshot
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	n.mallocs = m.Mallocs
+	n.target = s.t.counts()
+	n.device, _ = deviceBytes()
+	for _, k := range s.clients {
+		n.pages += k.pages.Load()
+		n.calls += k.calls.Load()
+		n.reads += k.readPages.Load()
+	}
+	n.cpu, n.at = cpuTime(), time.Now()
+	return n
+}
+
+// fillCost is the CPU time, in microseconds, a client itself spends on a page: filling memory that
+// held a page before and is not in the nearest cache.
+func fillCost(c *contents, pageBytes int) float64 {
+	const bytes = 16 << 20
+	buf := make([]byte, bytes)
+	n := bytes / pageBytes
+	round := func(v uint64) {
+		for i := range n {
+			c.fill(buf[i*pageBytes:(i+1)*pageBytes], 7, v)
+		}
+	}
+	round(1) // the first time round writes all of it
+	start := time.Now()
+	round(2)
+	return micros(time.Since(start)) / float64(n)
+}
+
+// merged is all clients' histograms of one kind, or nil if there are none.
+func (s *session) merged(of func(*client) *hdrhistogram.Histogram) *hdrhistogram.Histogram {
+	var all *hdrhistogram.Histogram
+	for _, k := range s.clients {
+		h := of(k)
+		if h == nil {
+			return nil
+		}
+		if all == nil {
+			all = newHistogram()
+		}
+		all.Merge(h)
+	}
+	return all
+}

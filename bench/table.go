@@ -1,0 +1,212 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// writer collects the first error, so that a report is written without asking after every line.
+type writer struct {
+	w   io.Writer
+	err error
+}
+
+func (w *writer) printf(format string, a ...any) {
+	if w.err == nil {
+		_, w.err = fmt.Fprintf(w.w, format, a...)
+	}
+}
+
+// table writes rows in aligned columns, the first to the left and the others to the right.
+func (w *writer) table(rows [][]string) {
+	if w.err != nil || len(rows) == 0 {
+		return
+	}
+	// tabwriter aligns all columns one way: the first is padded here.
+	first := 0
+	for _, r := range rows {
+		first = max(first, len([]rune(r[0])))
+	}
+	t := tabwriter.NewWriter(w.w, 0, 1, 2, ' ', tabwriter.AlignRight)
+	for _, r := range rows {
+		pad := strings.Repeat(" ", first-len([]rune(r[0])))
+		fmt.Fprintf(t, "%s%s\t%s\t\n", r[0], pad, strings.Join(r[1:], "\t"))
+	}
+	w.err = t.Flush()
+}
+
+// pairs writes names and values, both to the left.
+func (w *writer) pairs(rows [][2]string) {
+	if w.err != nil {
+		return
+	}
+	t := tabwriter.NewWriter(w.w, 0, 1, 2, ' ', 0)
+	for _, r := range rows {
+		if r[1] != "" {
+			fmt.Fprintf(t, "  %s\t%s\n", r[0], r[1])
+		}
+	}
+	w.err = t.Flush()
+}
+
+func writeHost(w *writer, h *Host) {
+	drive := strings.TrimSpace(h.Device + " " + h.Drive)
+	if h.WriteCache != "" {
+		drive += ", " + h.WriteCache
+	}
+	w.printf("on %s, %s %s, %d CPUs (%s), load %.1f\n", h.FileSystem, h.OS, h.Kernel, h.CPUs, h.CPU, h.Load)
+	w.printf("drive %s; torn-write protection here: %s\n", drive, protectionHere(h))
+	if h.FlushesOff != "" {
+		w.printf("FLUSHES ARE OFF on this stack (%s): no figure below is of durable writes\n", h.FlushesOff)
+	}
+}
+
+// protectionHere is hwprobe's verdict in a few words.
+func protectionHere(h *Host) string {
+	switch h.Atomic {
+	case "relaxed":
+		return "the drive writes these pages whole; see hwprobe"
+	case "required":
+		return "needed"
+	}
+	return "needed unless proven otherwise; see hwprobe"
+}
+
+// WriteText is the report for a terminal.
+func (r *Result) WriteText(out io.Writer) error {
+	w := &writer{w: out}
+	loop := "closed loop"
+	if r.Config.Rate > 0 {
+		loop = fmt.Sprintf("open loop at %s pages/s", Count(r.Config.Rate))
+	}
+	w.printf("%s: %s pages, %s working set, %d clients x %d pages, %s, %s, acknowledged %s\n",
+		r.Mode, FormatBytes(int64(r.PageBytes)), FormatBytes(r.Config.SizeBytes), r.Clients, r.BatchPages,
+		r.Config.Dist, loop, r.Ack)
+	writeHost(w, &r.Host)
+	w.printf("backend %s (%s)%s\n\n", r.Backend, r.BackendReason, r.indirect())
+	w.pairs(r.figures())
+	if len(r.Repeats) > 1 {
+		s := r.Spread
+		w.printf("\nthe median of %d; pages/s from %s to %s, bound from %s to %s, efficiency from %s to %s\n",
+			len(r.Repeats), Count(s.PagesPerSecond.Min), Count(s.PagesPerSecond.Max), Count(s.Bound.Min), Count(s.Bound.Max),
+			Percent(s.Efficiency.Min), Percent(s.Efficiency.Max))
+	}
+	if len(r.Stages) > 0 {
+		w.printf("\n")
+		w.table(r.stageRows())
+	}
+	if r.Interrupted {
+		w.printf("\nINTERRUPTED: partial results\n")
+	}
+	if r.Mode == Naive || r.Mode == NaiveBatch {
+		w.printf("\n%s is a baseline: it makes the copies, but nothing recovers from them\n", r.Mode)
+	}
+	if r.Mode == None {
+		w.printf("\nnone protects nothing: a power cut can leave torn pages that no read notices\n")
+	}
+	return w.err
+}
+
+func (r *Result) indirect() string {
+	if r.DirectIO {
+		return ", direct I/O"
+	}
+	if r.DirectReason != "" {
+		return ", through the page cache: " + r.DirectReason
+	}
+	return ", through the page cache"
+}
+
+func (r *Result) figures() [][2]string {
+	l := r.Latency
+	rows := [][2]string{
+		{"throughput", fmt.Sprintf("%s pages/s (%s/s)", Count(r.PagesPerSecond), FormatBytes(int64(r.PagesPerSecond*float64(r.PageBytes))))},
+	}
+	if r.Bound > 0 {
+		rows = append(rows, [2]string{"bound", fmt.Sprintf("%s pages/s: %s", Count(r.Bound), r.BoundKind)},
+			[2]string{"efficiency", Percent(r.Efficiency)})
+	}
+	rows = append(rows,
+		[2]string{"latency", latencyText(&l) + " a call"},
+		[2]string{"CPU", fmt.Sprintf("%.1f us a page, of which %.1f to fill it", r.CPU, r.ClientCPU)},
+		[2]string{"allocations", fmt.Sprintf("%.3f a page", r.Allocs)},
+		[2]string{"to the device", fmt.Sprintf("%.2f bytes a page byte (%s)", r.DeviceBytes, r.DeviceBytesSource)},
+		[2]string{"flushes", Count(r.FlushesPerSecond) + "/s"},
+	)
+	if r.ReadLatency != nil {
+		rows = append(rows, [2]string{"reads", fmt.Sprintf("%s pages/s, %s a call", Count(float64(r.ReadPages)/r.Seconds), latencyText(r.ReadLatency))})
+	}
+	if r.StartLag != nil {
+		rows = append(rows, [2]string{"begun late by", latencyText(r.StartLag)})
+	}
+	rows = append(rows, [2]string{"short of", r.Bottleneck})
+	if v := r.Verify; v != nil {
+		what := fmt.Sprintf("%d pages read back, %d written, all as acknowledged", v.Checked, v.Written)
+		if !v.OK {
+			what = fmt.Sprintf("FAILED: %d of %d pages; %s", v.WrongCount, v.Checked, strings.Join(v.Wrong, "; "))
+		}
+		rows = append(rows, [2]string{"verified", what})
+	}
+	return rows
+}
+
+func latencyText(l *Latency) string {
+	return fmt.Sprintf("p50 %s, p90 %s, p99 %s, p99.9 %s, max %s", Micros(l.P50), Micros(l.P90), Micros(l.P99), Micros(l.P999), Micros(l.Max))
+}
+
+func (r *Result) stageRows() [][]string {
+	rows := [][]string{{"stage", "busy", "inbox", "batch p50", "pages/flush", "service p50 us", "p99 us", "flush p50 us", "p99 us", "max us"}}
+	for _, s := range r.Stages {
+		if s.Service.Count == 0 && s.Flush.Count == 0 {
+			continue
+		}
+		rows = append(rows, []string{
+			s.Name, Percent(s.BusyShare), fmt.Sprintf("%.0f/%d", s.InboxMean, s.InboxCapacity), dash(s.Batch.P50), dash(s.PagesPerFlush),
+			dash(s.Service.P50), dash(s.Service.P99), dash(s.Flush.P50), dash(s.Flush.P99), dash(s.Flush.Max),
+		})
+	}
+	return rows
+}
+
+func dash(v float64) string {
+	if v == 0 {
+		return "-"
+	}
+	return Count(v)
+}
+
+// WriteText is the report for a terminal.
+func (r *WALResult) WriteText(out io.Writer) error {
+	w := &writer{w: out}
+	w.printf("log: records of %d bytes, %d clients, commit %s\n", r.RecordBytes, r.Clients, r.Commit)
+	writeHost(w, &r.Host)
+	w.printf("backend %s (%s), groups made durable by %s\n\n", r.Backend, r.BackendReason, r.LogCommit)
+	l := r.Latency
+	rows := [][2]string{
+		{"throughput", fmt.Sprintf("%s records/s (%s/s)", Count(r.RecordsPerSecond), FormatBytes(int64(r.BytesPerSecond)))},
+		{"latency", latencyText(&l)},
+		{"a bare DSYNC write", latencyText(&r.Bare)},
+		{"groups", fmt.Sprintf("%s/s, %.1f records each, up to %d in flight", Count(r.GroupsPerSecond), r.RecordsPerGroup, r.Depth)},
+		{"CPU", fmt.Sprintf("%.2f us a record", r.CPU)},
+		{"allocations", fmt.Sprintf("%.3f a record", r.Allocs)},
+		{"to the device", fmt.Sprintf("%.2f bytes a record byte", r.DeviceBytes)},
+	}
+	if r.Verify != nil && r.Verify.OK {
+		rows = append(rows, [2]string{"verified", fmt.Sprintf("%d records read back after opening again", r.Verify.Checked)})
+	}
+	w.pairs(rows)
+	if n := len(r.Repeats); n > 1 {
+		s := r.Spread
+		w.printf("\nthe median of %d; records/s from %s to %s, p99 from %s to %s\n", n,
+			Count(s.RecordsPerSecond.Min), Count(s.RecordsPerSecond.Max), Micros(s.P99.Min), Micros(s.P99.Max))
+	}
+	if r.Commit == "async" {
+		w.printf("\nasync: a crash takes up to %v of acknowledged records\n", asyncFlush)
+	}
+	if r.Interrupted {
+		w.printf("\nINTERRUPTED: partial results\n")
+	}
+	return w.err
+}

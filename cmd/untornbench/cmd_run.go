@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/untorn/untorn/bench"
+)
+
+// workload declares the flags that a run and the comparison of all modes share.
+func (c *call) workload(o *bench.Config) {
+	c.fs.StringVar(&o.Dir, "dir", "", "")
+	c.fs.StringVar(&o.WALDir, "wal-dir", "", "")
+	c.fs.StringVar(&o.DWBDir, "dwb-dir", "", "")
+	c.fs.Var(small{&o.PageBytes}, "page", "")
+	c.fs.Var(size{&o.SizeBytes}, "size", "")
+	c.fs.DurationVar(&o.Duration, "duration", o.Duration, "")
+	c.fs.DurationVar(&o.Warmup, "warmup", o.Warmup, "")
+	c.fs.IntVar(&o.Clients, "clients", o.Clients, "")
+	c.fs.IntVar(&o.Batch, "batch", o.Batch, "")
+	c.fs.Func("dist", "", func(v string) error { o.Dist = bench.Dist(v); return nil })
+	c.fs.IntVar(&o.Depth, "depth", o.Depth, "")
+	c.fs.IntVar(&o.LogBytes, "log", 0, "")
+	c.fs.IntVar(&o.Reads, "reads", 0, "")
+	c.fs.IntVar(&o.Zeros, "zeros", 0, "")
+	c.fs.Var(small{&o.BatchBytes}, "dwb-batch", "")
+	c.fs.IntVar(&o.Batches, "dwb-batches", o.Batches, "")
+	c.fs.Uint64Var(&o.Seed, "seed", 1, "")
+	c.fs.IntVar(&o.Repeat, "repeat", o.Repeat, "")
+	c.fs.BoolVar(&o.Verify, "verify", o.Verify, "")
+	c.fs.BoolVar(&o.Keep, "keep", false, "")
+	c.fs.DurationVar(&o.BoundTime, "bound", o.BoundTime, "")
+	c.backend(&o.Backend)
+}
+
+func (c *call) outputs(o *outputs) {
+	c.fs.StringVar(&o.json, "json", "", "")
+	c.fs.StringVar(&o.html, "html", o.html, "")
+	c.fs.StringVar(&o.gobench, "gobench", "", "")
+}
+
+func runRun(ctx context.Context, c *call) error {
+	o := bench.Config{}
+	var to outputs
+	c.workload(&o)
+	c.outputs(&to)
+	c.fs.StringVar(&to.hgrm, "hgrm", "", "")
+	c.fs.Func("mode", "", func(v string) error { o.Mode = bench.Mode(v); return nil })
+	c.fs.BoolVar(&o.Unsafe, "unsafe", false, "")
+	c.fs.Float64Var(&o.Rate, "rate", 0, "")
+	c.fs.StringVar(&o.Ack, "ack", "", "")
+	if err := c.parse(0); err != nil {
+		return err
+	}
+	if err := o.Validate(); err != nil { // before a progress line
+		return err
+	}
+	p, done := c.progress()
+	r, err := bench.Run(ctx, o, p)
+	done()
+	if r == nil || len(r.Repeats) == 0 {
+		return err
+	}
+	r.Command = c.line
+	return errors.Join(err, c.deliver(&to, r, []*bench.Result{r}, r.WriteText, nil))
+}
+
+// deliver writes everything that was asked for; m is nil for a single run.
+func (c *call) deliver(to *outputs, doc any, runs []*bench.Result, text func(io.Writer) error, m *bench.ModesResult) error {
+	err := c.report(to.json, doc, text)
+	if err == nil && to.html != "" {
+		if m == nil {
+			m = &bench.ModesResult{Runs: runs, Command: c.line}
+		}
+		err = c.write(to.html, m.WriteHTML)
+	}
+	if err == nil && to.gobench != "" {
+		err = c.write(to.gobench, func(w io.Writer) error { return bench.WriteGoBench(w, runs) })
+	}
+	if err == nil && to.hgrm != "" {
+		err = c.write(to.hgrm, runs[0].WriteHGRM)
+	}
+	return err
+}
+
+// runModes is the bare command.
+func runModes(ctx context.Context, c *call) error {
+	o := bench.Config{
+		SizeBytes: 128 << 20, Duration: time.Second, Warmup: 250 * time.Millisecond, Repeat: 3,
+		Clients: 16, Batch: 64, Verify: true, BoundTime: 200 * time.Millisecond,
+	}
+	to := outputs{html: "untornbench.html"}
+	c.workload(&o)
+	c.outputs(&to)
+	if err := c.parse(0); err != nil {
+		return err
+	}
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	p, done := c.progress()
+	rs, err := bench.CompareModes(ctx, o, bench.Modes(), p)
+	m := &bench.ModesResult{Schema: bench.SchemaCompare, Runs: rs, Command: c.line}
+	if len(rs) > 0 && len(rs[0].Repeats) > 0 && ctx.Err() == nil && err == nil {
+		m.WAL, err = bench.RunWAL(ctx, bench.WALConfig{
+			Dir: o.Dir, Duration: o.Duration, Warmup: o.Warmup, Backend: o.Backend, Repeat: o.Repeat, Verify: o.Verify,
+		}, p)
+	}
+	done()
+	if len(rs) == 0 || len(rs[0].Repeats) == 0 {
+		return err
+	}
+	m.Conclude()
+	if e := c.deliver(&to, m, rs, m.WriteText, m); e != nil {
+		return errors.Join(err, e)
+	}
+	if to.html != "" && to.html != "-" && to.json != "-" {
+		_, e := io.WriteString(c.stdout, "The report is in "+to.html+".\n")
+		err = errors.Join(err, e)
+	}
+	return err
+}

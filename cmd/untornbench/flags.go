@@ -1,0 +1,61 @@
+package main
+
+import (
+	"strconv"
+
+	"github.com/untorn/untorn/bench"
+	"github.com/untorn/untorn/ring"
+)
+
+// size is a flag in bytes, with KiB, MiB or GiB.
+type size struct{ to *int64 }
+
+func (s size) String() string {
+	if s.to == nil {
+		return ""
+	}
+	return bench.FormatBytes(*s.to)
+}
+
+func (s size) Set(v string) error {
+	n, err := bench.ParseBytes(v)
+	if err == nil {
+		*s.to = n
+	}
+	return err
+}
+
+// small is a size that fits an int.
+type small struct{ to *int }
+
+func (s small) String() string {
+	if s.to == nil {
+		return ""
+	}
+	return strconv.Itoa(*s.to)
+}
+
+func (s small) Set(v string) error {
+	n, err := bench.ParseBytes(v)
+	if err == nil && n > 1<<30 {
+		err = strconv.ErrRange
+	}
+	if err == nil {
+		*s.to = int(n)
+	}
+	return err
+}
+
+func (c *call) backend(to *ring.Backend) {
+	c.fs.Func("backend", "", func(v string) error {
+		*to = ring.Backend(v)
+		return (ring.Config{Backend: *to}).Validate()
+	})
+}
+
+// outputs are where results go.
+type outputs struct {
+	json, html string
+	gobench    string
+	hgrm       string
+}

@@ -1,0 +1,186 @@
+package main
+
+import "strings"
+
+// usage is the part of a help text that says how to call it.
+func usage(help string) string {
+	_, rest, _ := strings.Cut(help, "\n\n")
+	part, _, _ := strings.Cut(rest, "\n\n")
+	return part + "\n"
+}
+
+const helpExit = `
+Exit status: 0 fine, 1 what was read back is not what was acknowledged, 2 usage, 3 could not run.
+`
+
+const helpAll = `untornbench measures what protecting pages against torn writes costs on this drive.
+
+usage: untornbench [-dir D] [-duration 1s] [-repeat 3] [-json FILE] [-html FILE] [FLAGS of run]
+       untornbench run     [FLAGS]       one mode, one workload
+       untornbench wal     [FLAGS]       the log alone
+       untornbench limit   [FLAGS]       what the drive can do: the bounds
+       untornbench compare A.json B.json two results, with their spread
+       untornbench COMMAND -h
+
+Without a command it compares all modes, here and now, in less than a minute: a table, and a report
+in HTML (untornbench.html; -html FILE elsewhere, -html "" nowhere). Everything happens in a scratch
+directory inside -dir (the current one), which is removed at the end, also after an interrupt.
+
+Modes
+  doublewrite  a batch of pages goes to the doublewrite file, is flushed, is written in place, is
+               flushed; a torn page is repaired from its copy
+  detect       checksums only: a torn page is found, not repaired
+  none         nothing: the floor
+  naive        baseline: page by page, copy, flush, in place, flush
+  naive-batch  baseline: the same a batch at a time, through the page cache
+
+Columns
+  bound        what the drive can do at most for the work the mode cannot do without, measured right
+               before and after each interval, in the same directory
+  efficiency   pages/s as a share of it
+  p50 ...      latency of one call of -batch pages, from wanting to write to the acknowledgement
+  bytes/byte   what went to the device for each byte of a page
+
+Defaults here: 16 clients x 64 pages of 16 KiB, 128 MiB working set, 3 rounds of 1 s a mode, every
+page read back twice at the end. untornbench run -h explains the other flags.
+
+Examples
+  untornbench                                the comparison, in the current directory
+  untornbench -dir /srv/data -duration 5s    on another drive, and longer
+  untornbench -clients 1 -html one.html      a single caller
+  untornbench run -mode doublewrite -dir /srv/data -json a.json
+  untornbench limit -sync                    what makes bytes durable here, and how fast
+` + helpExit
+
+const helpRun = `untornbench run measures one way of protecting pages under one workload.
+
+usage: untornbench run [-dir D] [-mode doublewrite|detect|none|naive|naive-batch] [-unsafe]
+         [-page 16KiB] [-size 1GiB] [-duration 10s] [-warmup 1s] [-repeat 1] [-clients 32] [-batch 64]
+         [-dist uniform|zipf|seq] [-rate R] [-reads P] [-ack durable|protected|logged|accepted]
+         [-backend auto|uring|threads|buffered] [-depth 64] [-dwb-batch 1MiB] [-dwb-batches 4]
+         [-log BYTES] [-zeros P] [-seed 1] [-bound 250ms] [-wal-dir W] [-dwb-dir B]
+         [-verify] [-keep] [-json FILE] [-html FILE] [-hgrm FILE] [-gobench FILE]
+
+Where
+  -dir D           a scratch directory is made in here, and removed at the end; D is made, and
+                   removed again, if it is not there (default: the current directory)
+  -wal-dir W       the engine's log elsewhere, -dwb-dir B its doublewrite file: other devices
+  -keep            leave the scratch directories
+What
+  -mode M          see untornbench -h (default doublewrite)
+  -unsafe          allows mode none, which can lose pages by design
+  -ack LEVEL       what a call waits for: durable in place, protected by a copy, its log record, or
+                   only acceptance (default durable; the baselines know no other)
+  -page N          page size, 4KiB to 64KiB (default 16KiB)
+  -size N          working set (default 1GiB)
+  -dist D          pages are chosen uniform, zipf (YCSB's, theta 0.99) or seq (default uniform);
+                   clients have ranges of their own, and no batch names a page twice
+  -log N           append a log record of N bytes before each call; its pages carry its LSN and are
+                   not written before it is durable (default 0: no record)
+  -reads P         percent of calls that read a batch of the client's own pages and check it
+  -zeros P         percent of a page that compresses away (default 0)
+How much
+  -clients N       callers (default 32), -batch N pages in each call (default 64)
+  -rate R          open loop: R pages a second in all, whatever the answers; latency counts from when
+                   a call was meant to begin (default: closed loop)
+  -duration D      of a measured interval (default 10s), -warmup D before each (default 1s)
+  -repeat N        intervals; the median is shown, with the spread (default 1)
+  -bound D         how long each part of the bound is measured, before and after each interval
+                   (default 250ms; negative: not at all, and no efficiency)
+  -seed N          of contents and choices (default 1)
+Engine
+  -backend B       io_uring, threads, or buffered through the page cache (default auto)
+  -depth N         writes in place in flight (default 64), also for the bound
+  -dwb-batch N     bytes of a doublewrite batch, -dwb-batches N of them in flight
+Result
+  -verify          read every page at the end, close, open again, read every page once more; each
+                   must be whole and the version acknowledged last
+  -json FILE       everything ("-" = standard output, in place of the table)
+  -html FILE       the report, one file that needs no network
+  -hgrm FILE       the latency distribution as HdrHistogram's plotter reads it
+  -gobench FILE    the figures as go test -bench prints them, for benchstat
+
+cpu_us_per_page is user and system time of the whole process, the clients' own work included; what
+filling a page takes of it is stated beside it.
+
+Examples
+  untornbench run -dir /srv/data -verify
+  untornbench run -mode none -unsafe -ack durable -json none.json
+  untornbench run -clients 1 -batch 1 -ack protected          one page, one caller
+  untornbench run -rate 20000 -duration 60s -html steady.html an open loop
+  untornbench run -mode naive-batch -clients 16 -repeat 5
+` + helpExit
+
+const helpWAL = `untornbench wal measures the log alone: clients append a record and wait until it is durable.
+
+usage: untornbench wal [-dir D] [-record 1024] [-clients 64] [-duration 10s] [-warmup 1s] [-repeat 1]
+         [-commit sync|async] [-method auto|dsync|flush] [-groups N]
+         [-backend auto|uring|threads|buffered] [-verify] [-keep] [-json FILE]
+
+  -record N        bytes of a record (default 1024), 16 to 256KiB
+  -clients N       callers, each with one record at a time (default 64)
+  -commit C        sync: every append waits until its record is durable (default); async: none does,
+                   and a flush every 10 ms bounds what a crash may take
+  -method M        how groups are made durable: DSYNC writes, a write and a flush, or what is faster
+                   here (default auto)
+  -groups N        most groups in flight (default: the engine's 4; it starts with one and adapts)
+  -verify          close, open again, and check every record the log still has: contents, order, and
+                   that the last ones acknowledged are there
+  -dir, -duration, -warmup, -repeat, -backend, -keep, -json   as in untornbench run -h
+
+Segments are recycled by a checkpoint every 192 MiB, as in a service that runs for long. A bare DSYNC
+write of one block is timed beside it: what a lone appender cannot beat.
+
+Examples
+  untornbench wal -dir /srv/data
+  untornbench wal -clients 1 -json one.json
+  untornbench wal -commit async -record 200
+` + helpExit
+
+const helpLimit = `untornbench limit asks the drive what it can do, through the engine's ring and nothing else of it.
+
+usage: untornbench limit [-dir D] [-page 16KiB] [-batch N] [-depth 32] [-size 512MiB]
+         [-duration 400ms] [-repeat 3] [-sync] [-no-fio] [-backend auto|uring|threads|buffered]
+         [-seed 1] [-keep] [-json FILE]
+
+  -page N          bytes of a random write (default 16KiB)
+  -batch N         pages a flush, and pages of a sequential write (default: 1 MiB of them)
+  -depth N         random writes in flight (default 32)
+  -size N          of the file random writes go to (default and most 512MiB)
+  -duration D      of each measurement (default 400ms), -repeat N rounds of all of them (default 3);
+                   medians are shown
+  -sync            also every way to make 4KiB to 1MiB durable, with its latency; what only looks
+                   durable is marked
+  -no-fio          leave fio out. Where it is installed it does the same writes to the same files in
+                   the same rounds: a second opinion
+  -dir, -backend, -seed, -keep, -json   as in untornbench run -h
+
+The bounds
+  free             1 / (1/random + 1/sequential): every page is written once in sequence and once in
+                   place, nothing is flushed, and the drive's time is shared between the two
+  flushed          the same of random writes flushed every -batch pages and of sequential writes each
+                   flushed, with as many batches in flight as the engine has
+  overlapped       the two at the same time in the order protection demands, measured: a doublewrite
+                   without checksums, index or clients
+
+Examples
+  untornbench limit -dir /srv/data
+  untornbench limit -page 4KiB -depth 128 -json limit.json
+  untornbench limit -sync -no-fio
+` + helpExit
+
+const helpCompare = `untornbench compare sets two results side by side, with the spread of their repeats.
+
+usage: untornbench compare [-force] A.json B.json
+
+  -force           compare results of different hosts or configurations; what differs is listed
+
+A difference is only called one where the ranges of at least three repeats each do not overlap; then
+the least it can be is given as well. Without -force, results of different hosts or configurations
+are refused with status 3.
+
+Examples
+  untornbench run -repeat 5 -json before.json
+  untornbench run -repeat 5 -json after.json
+  untornbench compare before.json after.json
+` + helpExit
