@@ -3,7 +3,6 @@ package untorn
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 
 	"github.com/untorn/untorn/page"
 	"github.com/untorn/untorn/super"
@@ -36,17 +35,8 @@ func (e *Engine) checkpoint(ctx context.Context, redo page.LSN, payload []byte) 
 	case len(payload) > super.MaxPayload:
 		return fmt.Errorf("%w: payload of %d bytes, at most %d", ErrTooLarge, len(payload), super.MaxPayload)
 	}
-	// The stack may have changed under a running engine: a remount can turn flushes off.
-	dirs := e.places.roots()
-	for i := range st.Files {
-		if p := st.Files[i].Path; p != "" {
-			dirs = append(dirs, filepath.Dir(p))
-		}
-	}
-	for _, d := range dirs {
-		if _, err := checkStack(&e.o, d); err != nil {
-			return err
-		}
+	if err := e.checkStacks(ctx); err != nil {
+		return err
 	}
 	if err := e.barrier(ctx, nil); err != nil {
 		return err

@@ -104,9 +104,19 @@ func (e *Engine) fillFile(ctx context.Context, st *super.State, f *File, info *s
 		return err
 	}
 	f.io, f.desc.IO = io, io
+	if info.Path != "" {
+		if _, err := e.checkPlace(ctx, path); err != nil {
+			return err
+		}
+	}
 	if err := checkBlock(io, st.Block); err != nil {
 		return err
 	}
+	pr, err := e.protect(ctx, f, Mode(info.Mode), o.AtomicOverride)
+	if err != nil {
+		return err
+	}
+	f.set(pr)
 	end := info.Start + int64(info.Pages)*int64(info.PageSize)
 	if o.Device {
 		if err := e.blankDevice(io, st.Block, end); err != nil {

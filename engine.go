@@ -53,6 +53,7 @@ type Engine struct {
 	gate    gate
 	report  *Report
 	mounts  []fsys.Mount
+	flushes []string // what a flush is worth in each place
 	opened  time.Time
 	state   rootState
 	walDir  *walstage.Dir // read-only, or until the log starts
@@ -161,7 +162,7 @@ func (e *Engine) start(st *super.State) error {
 	e.calls.init()
 	e.dwb, err = dwbstage.New(dwbstage.Config{
 		Ring: e.page, File: e.places.dwb, Geometry: geometry(st), Engine: st.Engine, Epoch: st.Epoch,
-		InFlight: o.Batches, Unsynced: o.Unflushed, Direct: 16, Inbox: 256,
+		InFlight: o.Batches, Unsynced: o.Unflushed, Direct: 16, Inbox: 256, Files: maxOpenFiles,
 		DSync: o.DWBSync == DWBDSync, Log: logView{e.log}, Frames: e.frames,
 		Poison: e.poison, Mutants: o.Mutants,
 	})
@@ -172,6 +173,7 @@ func (e *Engine) start(st *super.State) error {
 	e.data = datastage.New(datastage.Config{
 		Ring: e.page, Depth: o.Depth, Group: 4, Inbox: 64, Pages: e.dwb.Pages(), Files: maxOpenFiles,
 		Idle: 20 * time.Millisecond, Out: e.reclaim.Done(), Poison: e.poison, Mutants: o.Mutants,
+		Refusals: e.dwb.Refusals(), Moved: e.moved,
 	})
 	e.dwb.Connect(e.data.Inbox(), e.reclaim.Ask())
 	e.reclaim.Connect(e.dwb.Credits())

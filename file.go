@@ -25,8 +25,11 @@ type File struct {
 	pages   atomic.Uint64
 	check   bool   // reads verify the page's checksum
 	headSeq uint64 // of the newer header; guarded by e.ddl
-	used    bool   // OpenFile has handed it out; guarded by e.mu
-	gate    gate   // shut by Remove
+	// verdict and override are why the mode in use is what it is; guarded by e.mu.
+	verdict  *AtomicVerdict
+	override string
+	used     bool // OpenFile has handed it out; guarded by e.mu
+	gate     gate // shut by Remove
 }
 
 // Name of the file; Rename changes it.
@@ -82,9 +85,10 @@ func (e *Engine) newFile(i *super.File) (*File, error) {
 	}
 	f.pages.Store(i.Pages)
 	f.check = Mode(i.Mode) != ModeNone
+	// OpenFile decides how it is written, before anybody can.
 	f.desc = &stages.File{
 		ID: i.ID, Slot: slot, Name: i.Name, PageSize: i.PageSize, Start: i.Start, Incarnation: i.Incarnation,
-		Format: page.Native{}, Doublewrite: Mode(i.Mode) == ModeDoublewrite, ForeignLSN: i.ForeignLSN,
+		Format: page.Native{}, Doublewrite: true, ForeignLSN: i.ForeignLSN,
 	}
 	e.slots[slot] = f
 	return f, nil
@@ -116,6 +120,11 @@ func (e *Engine) openData(ctx context.Context, st *super.State, i *super.File, f
 		return err
 	}
 	f.io, f.desc.IO = io, io
+	if i.Path != "" {
+		if _, err := e.checkPlace(ctx, i.Path); err != nil {
+			return err
+		}
+	}
 	if err := checkBlock(io, st.Block); err != nil {
 		return err
 	}
@@ -235,11 +244,14 @@ func (e *Engine) OpenFile(ctx context.Context, name string, o FileOptions) (*Fil
 	case f == nil:
 		return e.createFile(ctx, name, o)
 	}
-	return f, e.reopen(f, o)
+	if err := e.reopen(ctx, f, o); err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // reopen hands out a file that is open inside already, in the mode asked for.
-func (e *Engine) reopen(f *File, o FileOptions) error {
+func (e *Engine) reopen(ctx context.Context, f *File, o FileOptions) error {
 	if o.PageSize != 0 && o.PageSize != f.desc.PageSize {
 		return &Error{Op: "open", File: f.info.Name, Err: fmt.Errorf("%w: its pages have %d bytes, not %d", ErrOptions, f.desc.PageSize, o.PageSize)}
 	}
@@ -247,29 +259,37 @@ func (e *Engine) reopen(f *File, o FileOptions) error {
 	if mode == ModeNone && o.Mode == "" && !e.o.Unsafe && !e.o.ReadOnly {
 		return &Error{Op: "open", File: f.info.Name, Err: fmt.Errorf("%w: the file is in mode none; Options.Unsafe allows it, or give another mode", ErrOptions)}
 	}
-	if o.Mode != "" && o.Mode != mode {
-		if e.o.ReadOnly {
-			return &Error{Op: "open", File: f.info.Name, Err: ErrReadOnly}
-		}
-		e.mu.Lock()
-		used := f.used
-		e.mu.Unlock()
-		if used {
-			return &Error{Op: "open", File: f.info.Name, Err: fmt.Errorf("%w in mode %s", ErrInUse, mode)}
-		}
-		// No batch of this epoch names the file yet and the watermark is durable past all older ones, so
-		// its first write may take any path (I7).
-		err := e.update(func(s *super.State) { s.ByID(f.info.ID).Mode = string(o.Mode) })
+	e.mu.Lock()
+	used := f.used
+	e.mu.Unlock()
+	change := o.Mode != "" && o.Mode != mode
+	switch {
+	case change && e.o.ReadOnly:
+		return &Error{Op: "open", File: f.info.Name, Err: ErrReadOnly}
+	case change && used:
+		return &Error{Op: "open", File: f.info.Name, Err: fmt.Errorf("%w in mode %s", ErrInUse, mode)}
+	case change:
+		mode = o.Mode
+	}
+	if used || e.o.ReadOnly {
+		return nil
+	}
+	// No batch of this epoch names the file yet and the watermark is durable past all older ones, so
+	// its first write may take any path (I7).
+	pr, err := e.protect(ctx, f, mode, o.AtomicOverride)
+	if err != nil {
+		return &Error{Op: "open", File: f.info.Name, Err: err}
+	}
+	if change {
+		err := e.update(func(s *super.State) { s.ByID(f.info.ID).Mode = string(mode) })
 		if err != nil {
 			return err
 		}
-		e.mu.Lock()
-		f.info.Mode = string(o.Mode)
-		f.check = o.Mode != ModeNone
-		f.desc.Doublewrite = o.Mode == ModeDoublewrite
-		e.mu.Unlock()
 	}
 	e.mu.Lock()
+	f.info.Mode = string(mode)
+	f.check = mode != ModeNone
+	f.set(pr)
 	f.used = true
 	e.mu.Unlock()
 	return nil

@@ -32,14 +32,25 @@ type Info struct {
 	MemoryBytes      int64
 	FileSystem       []string // type and options of each place
 	WriteCache       string
-	Files            []FileInfo
+	// Flushes is what a flush is worth in each place, and why, as hwprobe sees it.
+	Flushes []string
+	Files   []FileInfo
 }
 
 // FileInfo says what holds for one data file.
 type FileInfo struct {
-	ID         uint32
-	Name       string
-	Mode       string
+	ID   uint32
+	Name string
+	Mode string // asked for
+	// Protection is what is in use: of mode atomic or auto, what became of it; "" before the file is
+	// opened for writing. Verdict is why (nil: not asked), Override the rule that was overridden.
+	Protection string
+	Verdict    *AtomicVerdict
+	Override   string
+	// Refused counts atomic writes that the kernel refused; Moved is why the file left them for the
+	// doublewrite buffer, "" if it did not.
+	Refused    uint64
+	Moved      string
 	PageSize   int
 	Pages      uint64
 	Path       string
@@ -81,7 +92,12 @@ func (e *Engine) Info() Info {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	in.Flushes = append(in.Flushes, e.flushes...)
 	for _, f := range e.files {
+		moved := ""
+		if why := f.desc.Moved.Load(); why != nil {
+			moved = (*why).Error()
+		}
 		d := false
 		if f.io != nil {
 			d, _ = f.io.Direct()
@@ -89,6 +105,8 @@ func (e *Engine) Info() Info {
 		in.Files = append(in.Files, FileInfo{
 			ID: uint32(f.info.ID), Name: f.info.Name, Mode: f.info.Mode, PageSize: f.info.PageSize,
 			Pages: f.pages.Load(), Path: f.info.Path, DirectIO: d, ForeignLSN: f.info.ForeignLSN, SmallPages: f.info.SmallPages,
+			Protection: string(f.protectionLocked()), Verdict: f.verdict, Override: f.override,
+			Refused: f.desc.Refused.Load(), Moved: moved,
 		})
 	}
 	return in
@@ -99,7 +117,7 @@ func (e *Engine) announce() {
 	in := e.Info()
 	e.o.Logger.Info("opened", "dir", in.Dir, "epoch", in.Epoch, "clean", e.report.Clean,
 		"backend", in.Backend, "reason", in.BackendReason, "direct", in.DirectIO, "direct_reason", in.DirectReason,
-		"fs", in.FileSystem, "write_cache", in.WriteCache, "log_commit", in.LogCommit,
+		"fs", in.FileSystem, "write_cache", in.WriteCache, "flushes", in.Flushes, "log_commit", in.LogCommit,
 		"pages_recovered", e.report.Installed, "took", e.report.Took.Round(time.Microsecond))
 }
 
@@ -109,6 +127,8 @@ type Stats struct {
 	Log    walstage.Stats
 	Ring   ring.Stats // of pages: doublewrite and destinations
 	Memory aligned.Stats
+	// Refused counts atomic writes that the kernel refused, of the files that are open.
+	Refused uint64
 }
 
 // Stats returns a snapshot.
@@ -123,6 +143,11 @@ func (e *Engine) Stats() Stats {
 	if r, ok := e.page.(ring.StatsRing); ok {
 		s.Ring = r.Stats()
 	}
+	e.mu.Lock()
+	for _, f := range e.files {
+		s.Refused += f.desc.Refused.Load()
+	}
+	e.mu.Unlock()
 	if e.frames != nil {
 		s.Memory = e.frames.Stats()
 	}

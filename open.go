@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/untorn/untorn/aligned"
@@ -98,6 +99,11 @@ func (e *Engine) openPlaces(ctx context.Context) error {
 			return err
 		}
 		e.mounts = append(e.mounts, m)
+		pr, err := e.checkPlace(ctx, filepath.Join(d, lockName))
+		if err != nil {
+			return err
+		}
+		e.flushes = append(e.flushes, pr.Flushes+": "+pr.FlushesWhy)
 	}
 	there, err := p.look()
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/untorn/untorn/dwbstage"
 	"github.com/untorn/untorn/fsys"
+	"github.com/untorn/untorn/hwprobe"
 	"github.com/untorn/untorn/page"
 	"github.com/untorn/untorn/reclaim"
 	"github.com/untorn/untorn/ring"
@@ -68,12 +69,19 @@ type Options struct {
 	// 0 = 5 s; negative = do not wait.
 	LockWait time.Duration
 
+	// AtomicPolicy is what counts as proof for modes atomic and auto beyond what hwprobe proves, or
+	// less. The zero value trusts nothing more and nothing less.
+	AtomicPolicy hwprobe.Policy
+
 	// Logger gets a line at open and at everything an operator wants to know. nil = none.
 	Logger *slog.Logger
 
 	// FS and NewRing replace the operating system: the simulator does. nil = the real ones.
 	FS      fsys.FS
 	NewRing func(name string, c ring.Config) (ring.Ring, error)
+	// Probe looks at the stack below a file. nil = hwprobe on the operating system's file system,
+	// and on any other one nothing is known.
+	Probe Prober
 	// Mutants breaks rules on purpose, to show that the proofs notice. Never set it otherwise.
 	Mutants stages.Mutant
 }
@@ -121,6 +129,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Probe == nil {
+		o.Probe = probeNothing
+		if o.FS == nil || o.FS == fsys.OS() {
+			o.Probe = probeOS(o.AtomicPolicy)
+		}
 	}
 	if o.FS == nil {
 		o.FS = fsys.OS()
@@ -180,6 +194,14 @@ type Mode string
 const (
 	// ModeDoublewrite: every page goes through the doublewrite buffer first. The default.
 	ModeDoublewrite Mode = "doublewrite"
+	// ModeAtomic: no second copy. Every write carries RWF_ATOMIC, and the kernel refuses what it
+	// cannot write untorn. Opening is refused (ErrNotAtomic) where hwprobe does not prove it for this
+	// file and page size. A write the kernel refuses all the same moves the file to the doublewrite
+	// buffer until it is opened again: logged, counted, shown in Info.
+	ModeAtomic Mode = "atomic"
+	// ModeAuto: atomic where hwprobe proves it for this file and page size, else doublewrite,
+	// decided anew each time the engine is opened. File.Protection and Info say which, and why.
+	ModeAuto Mode = "auto"
 	// ModeDetect: checksums only. A torn page is found when it is read, not repaired.
 	ModeDetect Mode = "detect"
 	// ModeNone: nothing, and reads do not check. Needs Options.Unsafe.
@@ -196,6 +218,10 @@ type FileOptions struct {
 	Pages uint64
 	// Mode of protection. "" = what the file had, or doublewrite.
 	Mode Mode
+	// AtomicOverride takes atomic writes in mode atomic or auto although hwprobe does not prove them:
+	// it names the rule whose answer is overridden, as the error and Info do ("11b"). Should another
+	// rule decide one day, the override does not hold for it. It must be given at every open.
+	AtomicOverride string
 	// Path puts the file elsewhere than in Dir, or names a block device; at creation. Absolute.
 	Path string
 	// Device allows Path to be a block device, which must be blank.
@@ -219,13 +245,13 @@ func (o FileOptions) validate(e *Options) error {
 		bad("page size %d is not a power of two from %d to %d", o.PageSize, page.MinSize, page.MaxSize)
 	}
 	switch o.Mode {
-	case "", ModeDoublewrite, ModeDetect:
+	case "", ModeDoublewrite, ModeAtomic, ModeAuto, ModeDetect:
 	case ModeNone:
 		if !e.Unsafe && !e.ReadOnly {
 			bad("mode none can lose pages by design; Options.Unsafe allows it")
 		}
 	default:
-		bad("unknown mode %q (doublewrite, detect, none)", o.Mode)
+		bad("unknown mode %q (doublewrite, atomic, auto, detect, none)", o.Mode)
 	}
 	if o.Path != "" && !filepath.IsAbs(o.Path) {
 		bad("path %q is not absolute", o.Path)

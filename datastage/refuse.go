@@ -11,7 +11,7 @@ import (
 
 // move is how far a file has come from atomic writes to the doublewrite buffer (stages.Refusal).
 //
-//	begun    first refusal: what there is of the file, and what comes the old way, is held
+//	begun    first refusal, or told to: what there is of the file, and what comes the old way, is held
 //	drained  nothing more comes the old way
 //	over     none of it is in flight: what is held went back to dwbstage
 type move struct {
@@ -50,14 +50,7 @@ func (s *Stage) atomicDone(e *stages.Entry) {
 func (s *Stage) refuse(st *file, e *stages.Entry) {
 	err := writeError(e)
 	e.File.Refused.Add(1)
-	if !st.move.begun {
-		st.move.begun = true
-		e.File.Moved.Store(&err)
-		s.cfg.Refusals <- stages.Refusal{File: e.File} // has room
-		if s.cfg.Refused != nil {
-			s.cfg.Refused(e.File, err)
-		}
-	}
+	s.beginMove(st, err)
 	e.State, e.Op.File = stages.Waiting, nil
 	p := s.index.Get(e.Page)
 	p.active = nil
@@ -74,6 +67,30 @@ func (s *Stage) refuse(st *file, e *stages.Entry) {
 	}
 }
 
+// beginMove is the first step of a file's way to the doublewrite buffer.
+func (s *Stage) beginMove(st *file, why error) {
+	if st.move.begun || s.cfg.Refusals == nil {
+		return
+	}
+	st.move.begun = true
+	st.f.Moved.Store(&why)
+	s.cfg.Refusals <- stages.Refusal{File: st.f} // has room
+	if s.cfg.Moved != nil {
+		s.cfg.Moved(st.f, why)
+	}
+}
+
+// drained: dwbstage has handed on the last of f that comes the old way.
+func (s *Stage) drained(f *stages.File) {
+	st := &s.files[f.Slot]
+	if st.f != f { // removed meanwhile, and another file has its slot
+		s.cfg.Refusals <- stages.Refusal{File: f, Held: true}
+		return
+	}
+	st.move.drained = true
+	s.moveOn(st)
+}
+
 // moveOn hands what is held back to dwbstage, once, when nothing of the file is under way any more.
 // The entries stay here, for reads, and keep their waiters, until their pages come back at S2.
 func (s *Stage) moveOn(st *file) {
@@ -82,7 +99,7 @@ func (s *Stage) moveOn(st *file) {
 		return
 	}
 	m.over = true
-	r := stages.Refusal{File: st.f}
+	r := stages.Refusal{File: st.f, Held: true}
 	s.index.Each(func(p *place) {
 		if e := p.newest; e != nil && e.File == st.f && e.State == stages.Waiting {
 			r.Pages = append(r.Pages, stages.PageWrite{No: e.Page.No, LSN: e.LSN, CRC: e.CRC, Frame: e.Frame})

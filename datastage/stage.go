@@ -24,8 +24,9 @@ type Config struct {
 	Poison *stages.Poison
 	// Refusals is dwbstage's; it has room for two of every file. nil = no file is Atomic.
 	Refusals chan<- stages.Refusal
-	// Refused, if set, is told of each file's first refused write, once, in the stage's goroutine.
-	Refused func(*stages.File, error)
+	// Moved, if set, is told once of each file that moves to the doublewrite buffer, in the stage's
+	// goroutine.
+	Moved func(*stages.File, error)
 	// Mutants breaks rules on purpose.
 	Mutants stages.Mutant
 }
@@ -174,10 +175,10 @@ func (s *Stage) message(m stages.Msg) {
 		s.barrier(m.Barrier)
 	case m.Press:
 		s.needAll()
+	case m.Move != nil:
+		s.beginMove(s.file(m.Move.File), m.Move.Why)
 	case m.Drain != nil:
-		st := s.file(m.Drain)
-		st.move.drained = true
-		s.moveOn(st)
+		s.drained(m.Drain)
 	}
 }
 

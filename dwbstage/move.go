@@ -28,7 +28,7 @@ func (s *Stage) Refusals() chan<- stages.Refusal { return s.moves.refusals }
 
 func (s *Stage) refused(r stages.Refusal) {
 	m := &s.moves
-	if len(r.Pages) == 0 {
+	if !r.Held {
 		m.moved[r.File.Slot] = r.File
 		m.draining++
 		m.unmarked = append(m.unmarked, r.File)

@@ -259,6 +259,8 @@ func (s *Stage) message(m stages.Msg) {
 		s.read(m.Read)
 	case m.Barrier != nil:
 		s.barrier(m.Barrier)
+	case m.Move != nil:
+		s.out <- m
 	}
 }
 

@@ -28,8 +28,8 @@ type File struct {
 	// doublewrite buffer: where that refuses, the file moves to the doublewrite buffer (Refusal).
 	Atomic bool
 
-	// Refused counts the writes that were refused; Moved is the first refusal's error, nil while
-	// there was none. datastage sets them, anybody reads them.
+	// Refused counts the writes that were refused; Moved is why the file moved, nil while it has not.
+	// datastage sets them, anybody reads them.
 	Refused atomic.Uint64
 	Moved   atomic.Pointer[error]
 }
@@ -152,16 +152,24 @@ type Msg struct {
 	Press bool
 	// Drain tells datastage that what follows of this file comes through the doublewrite buffer.
 	Drain *File
+	// Move makes datastage treat a file as if a write of it had been refused.
+	Move *Move
+}
+
+// Move takes a file from atomic writes to the doublewrite buffer.
+type Move struct {
+	File *File
+	Why  error
 }
 
 // Refusal goes from datastage to dwbstage, twice for a file that moves to the doublewrite buffer
-// because an atomic write of it was refused: not written at all.
+// because an atomic write of it was refused (not written at all), or because it was told to (Move).
 //
 //	datastage                        dwbstage
 //	  refused: holds what comes  ──Refusal{File}──▶  new writes go the other way, whose submission
 //	  of the file, writes none                       rests; what went the old way is handed on first
 //	  none of it in flight       ◀────Msg.Drain────
-//	                           ──Refusal{Pages}──▶  Pages go into a batch, unless newer images are
+//	                       ──Refusal{Held,Pages}─▶  Pages go into a batch, unless newer images are
 //	  takes each place over when                     there already; submission goes on
 //	  its page comes at S2
 //
@@ -169,8 +177,10 @@ type Msg struct {
 // reads find the image held until the stage upstream has taken it over.
 type Refusal struct {
 	File *File
+	// Held: this is the second one.
+	Held bool
 	// Pages that were held, with no waiters: those stay where they are. Their frames stay
-	// datastage's (Entry.Borrowed). Empty: the first of the two.
+	// datastage's (Entry.Borrowed).
 	Pages []PageWrite
 }
 
