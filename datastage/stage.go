@@ -376,9 +376,10 @@ func (s *Stage) reaped(e *stages.Entry) {
 		st.since = time.Now()
 	}
 	e.Next, st.written = st.written, e
-	p := s.index.Get(e.Page)
-	p.active = nil
-	s.arm(p)
+	if p := s.index.Get(e.Page); p != nil { // nil only where ReorderPage let a newer write overtake
+		p.active = nil
+		s.arm(p)
+	}
 	e.Batch.Unreaped--
 	s.wholeBatch(e.Batch)
 }
