@@ -44,6 +44,9 @@ type Config struct {
 	// Latency, if set, is how long each op takes; completions then come in order of time, and
 	// under testing/synctest of virtual time. Without it they come at once, in a random order.
 	Latency func(*ring.Op) time.Duration
+	// ZombieTicks is the most operations of a killed process's successor that its writes with fate
+	// Later wait for. 0 means 24.
+	ZombieTicks int
 	// Mount is what Mount returns. An empty Type means a mount of type "sim".
 	Mount fsys.Mount
 }
@@ -59,6 +62,7 @@ func (c Config) fill() Config {
 	def(&c.Physical, c.Sector)
 	def(&c.MemAlign, c.Sector)
 	def(&c.Depth, 256)
+	def(&c.ZombieTicks, 24)
 	if c.Mount.Type == "" {
 		c.Mount = fsys.Mount{Type: "sim", Point: "/", Source: "sim", Device: "0:0",
 			WriteCache: "write back"}

@@ -81,7 +81,7 @@ func (d *Disk) meet(f inFlight, fate Fate) {
 	done := Entry{Kind: WriteDone, Op: w.op, node: f.node}
 	switch fate {
 	case Later:
-		d.zombies = append(d.zombies, zombie{done, 1 + d.rng.IntN(zombieTicks)})
+		d.zombies = append(d.zombies, zombie{done, 1 + d.rng.IntN(d.cfg.ZombieTicks)})
 		return
 	case Front:
 		w.data = w.data[:half]
@@ -108,8 +108,6 @@ type zombie struct {
 	done  Entry
 	ticks int
 }
-
-const zombieTicks = 24
 
 // tick lets time pass for the writes of a killed process.
 func (d *Disk) tick() {
