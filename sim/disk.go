@@ -62,7 +62,7 @@ func (c Config) fill() Config {
 	def(&c.Physical, c.Sector)
 	def(&c.MemAlign, c.Sector)
 	def(&c.Depth, 256)
-	def(&c.ZombieTicks, 24)
+	def(&c.ZombieTicks, zombieTicks)
 	if c.Mount.Type == "" {
 		c.Mount = fsys.Mount{Type: "sim", Point: "/", Source: "sim", Device: "0:0",
 			WriteCache: "write back"}

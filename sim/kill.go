@@ -109,6 +109,9 @@ type zombie struct {
 	ticks int
 }
 
+// zombieTicks is the default of Config.ZombieTicks.
+const zombieTicks = 24
+
 // tick lets time pass for the writes of a killed process.
 func (d *Disk) tick() {
 	keep := d.zombies[:0]
