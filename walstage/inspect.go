@@ -100,7 +100,7 @@ func (p *Peek) open(name string) error {
 
 // readHead fills in what the header says, and formats the segment if it belongs to this log.
 func (p *Peek) readHead(s *segment, h *SegmentHead) {
-	b := aligned.Block(minBlock, max(minBlock, s.file.Align().Block))
+	b := aligned.Alloc(minBlock, max(minBlock, s.file.Align().Block))
 	if h.Err = p.o.Ring.Do(&ring.Op{Kind: ring.Read, File: s.file, Buf: b}); h.Err != nil {
 		return
 	}
@@ -196,3 +196,6 @@ func (p *Peek) Walk(ctx context.Context, from page.LSN, visit func(*GroupHead) b
 
 // Close closes the files.
 func (p *Peek) Close() error { return closeAll(p.list) }
+
+// Suffix is what the names of segment files end with.
+const Suffix = segmentSuffix
