@@ -66,6 +66,9 @@ type Entry struct {
 // Data is what a write carried. It must not be changed.
 func (e Entry) Data() []byte { return e.data }
 
+// Atomic is whether a write carried ring.Atomic.
+func (e Entry) Atomic() bool { return e.atomic }
+
 func (e Entry) String() string {
 	switch e.Kind {
 	case Mark:
