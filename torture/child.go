@@ -75,7 +75,6 @@ type child struct {
 	order sync.RWMutex
 	logMu sync.Mutex
 	next  uint64 // record
-	buf   []byte
 }
 
 func (c *child) run(ctx context.Context) error {

@@ -1,0 +1,257 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/super"
+	"github.com/untorn/untorn/torture"
+)
+
+func TestMain(m *testing.M) {
+	if torture.IsChild() {
+		os.Exit(torture.Child())
+	}
+	os.Exit(m.Run())
+}
+
+// ctl runs a command line.
+func ctl(t *testing.T, args ...string) (rc int, out, err string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	rc = run(t.Context(), args, &o, &e)
+	return rc, o.String(), e.String()
+}
+
+// engine makes a directory that was not closed in order; it is a copy of a running one.
+func engine(t *testing.T) string {
+	t.Helper()
+	dir, live := filepath.Join(t.TempDir(), "d"), filepath.Join(t.TempDir(), "live")
+	ctx := t.Context()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	e, err := untorn.Open(ctx, untorn.Options{Dir: live, SegmentBytes: 256 << 10, BatchBytes: 64 << 10, Memory: 4 << 20})
+	must(err)
+	t.Cleanup(func() { _ = e.Close(context.Background()) })
+	f, err := e.OpenFile(ctx, "main", untorn.FileOptions{Create: true, PageSize: 4096, Pages: 8})
+	must(err)
+	_, lsn, err := e.Append([]byte("a change of page 1"))
+	must(err)
+	must(f.WritePages(ctx, []untorn.PageWrite{{No: 1, LSN: lsn, Data: bytes.Repeat([]byte("x"), 4096)}}, untorn.Protected))
+	must(os.CopyFS(dir, os.DirFS(live)))
+	return dir
+}
+
+func patch(t *testing.T, path string, off int64) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err == nil {
+		_, err = f.WriteAt(bytes.Repeat([]byte{0x5a}, 64), off)
+	}
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct {
+		args string
+		rc   int
+		want string
+	}{
+		{"", 2, "usage: untornctl COMMAND"},
+		{"-no-such-flag", 2, "usage: untornctl COMMAND"},
+		{"no-such-command", 2, "torture"},
+		{"-h", 0, "rebuild-super"},
+		{"help", 0, "demo"},
+		{"inspect", 2, "the directory is missing"},
+		{"inspect a b", 2, "one argument too many"},
+		{"inspect -no-such-flag", 2, "usage: untornctl inspect"},
+		{"dump", 2, "wal or dwb"},
+		{"dump tea " + dir, 2, "neither wal nor dwb"},
+		{"dump wal " + dir + " -kind odd", 2, "unknown kind"},
+		{"dump wal " + dir + " -from 9 -to 9", 2, "not after"},
+		{"recover " + dir + " -dry-run -accept-loss", 2, "does not go with it"},
+		{"demo -json -", 2, "no -json"},
+		{"torture", 2, "-dir is missing"},
+		{"torture -dir " + dir + " -mutant no-such-mutant", 2, "wal-rule-off"},
+		{"torture -dir " + dir + " -mode odd", 2, "unknown mode"},
+		{"torture -dir " + dir + " -rounds 0", 2, "at least 1"},
+		{"inspect " + dir, 3, "not an untorn directory"},
+		{"verify " + dir + "/nothing", 3, "no such file"},
+		{"recover " + dir + "/nothing", 3, "no such file"},
+		{"dump wal " + dir + "/nothing", 3, "no such file"},
+		{"rebuild-super " + dir + "/nothing", 3, "no such file"},
+	} {
+		rc, out, err := ctl(t, strings.Fields(c.args)...)
+		if rc != c.rc || !strings.Contains(out+err, c.want) {
+			t.Errorf("untornctl %s: exit %d, want %d and %q:\n%s%s", c.args, rc, c.rc, c.want, out, err)
+		}
+		if rc == exitFine == (out == "") {
+			t.Errorf("untornctl %s: exit %d with %q on standard output", c.args, rc, out)
+		}
+	}
+}
+
+// TestHelp: every command has usage, exit codes and examples, in lines that fit a terminal.
+func TestHelp(t *testing.T) {
+	for _, c := range commands() {
+		rc, out, _ := ctl(t, c.name, "-h")
+		if rc != 0 {
+			t.Errorf("%s -h exits %d", c.name, rc)
+		}
+		for _, want := range []string{"usage: untornctl " + c.name, "Exit: 0", "Example", "untornctl " + c.name} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s -h says nothing of %q", c.name, want)
+			}
+		}
+		for l := range strings.Lines(out) {
+			if len(l) > 105 {
+				t.Errorf("%s -h: a line of %d bytes", c.name, len(l))
+			}
+		}
+	}
+}
+
+func TestLooking(t *testing.T) {
+	dir := engine(t)
+	for _, c := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"inspect", dir}, []string{"not closed in order", "SUPER COPY", "main"}},
+		{[]string{"verify", dir}, []string{"sound: ", "8 pages"}},
+		{[]string{"dump", "wal", dir, "-data", "18"}, []string{"START LSN", "create", "a change of page", "records; read to LSN"}},
+		{[]string{"dump", "wal", "-kind", "user", dir}, []string{"1 records"}},
+		{[]string{"dump", "dwb", dir}, []string{"DWB REGION", "SLOT MATCHES HEADER", "yes"}},
+		{[]string{"recover", dir, "-dry-run"}, []string{"watermark", "main"}},
+	} {
+		rc, out, errs := ctl(t, c.args...)
+		if rc != 0 {
+			t.Errorf("%v: exit %d: %s", c.args, rc, errs)
+		}
+		for _, w := range c.want {
+			if !strings.Contains(out, w) {
+				t.Errorf("%v says nothing of %q:\n%s", c.args, w, out)
+			}
+		}
+		// The same for scripts, on standard output and nothing else there.
+		rc, out, _ = ctl(t, append(c.args, "-json", "-")...)
+		dec := json.NewDecoder(strings.NewReader(out))
+		for dec.More() {
+			var m map[string]any
+			if err := dec.Decode(&m); err != nil {
+				t.Errorf("%v -json -: exit %d, %v", c.args, rc, err)
+				break
+			}
+			if m["schema"] == nil && c.args[1] != "wal" {
+				t.Errorf("%v: no schema in %v", c.args, m)
+			}
+		}
+	}
+}
+
+func TestDamageAndRecovery(t *testing.T) {
+	dir := engine(t)
+	data := filepath.Join(dir, "data", "00000001.pages")
+	patch(t, data, super.DataStart(4096)+4096+100)   // page 1: a copy repairs it
+	patch(t, data, super.DataStart(4096)+5*4096+100) // page 5: nothing does
+	rc, out, _ := ctl(t, "verify", dir)
+	if rc != 1 || !strings.Contains(out, "repairable  page 1 of main") || !strings.Contains(out, "damaged     page 5 of main") {
+		t.Errorf("exit %d:\n%s", rc, out)
+	}
+	file := filepath.Join(t.TempDir(), "r.json")
+	rc, out, errs := ctl(t, "recover", dir, "-json", file)
+	if rc != 0 || !strings.Contains(out, "main") {
+		t.Errorf("recover: exit %d:\n%s%s", rc, out, errs)
+	}
+	if b, err := os.ReadFile(file); err != nil || !json.Valid(b) {
+		t.Errorf("-json FILE: %v", err)
+	}
+	if rc, out, _ = ctl(t, "verify", dir); rc != 1 || strings.Contains(out, "page 1 of main") {
+		t.Errorf("after recover: exit %d:\n%s", rc, out)
+	}
+}
+
+// TestLoss: a flushed copy is damaged and so is its page. Recovery stops by name until told to give
+// the page up.
+func TestLoss(t *testing.T) {
+	dir := engine(t)
+	patch(t, filepath.Join(dir, "data", "00000001.pages"), super.DataStart(4096)+4096+100)
+	patch(t, filepath.Join(dir, "dwb", "regions"), 2*4096+100)
+	for _, args := range [][]string{{"recover", dir, "-dry-run"}, {"recover", dir}} {
+		rc, out, errs := ctl(t, args...)
+		if rc != 1 || !strings.Contains(out, "1 lost") || !strings.Contains(out, "-accept-loss") {
+			t.Errorf("%v: exit %d:\n%s%s", args, rc, out, errs)
+		}
+	}
+	rc, out, errs := ctl(t, "recover", dir, "-accept-loss")
+	if rc != 1 || !strings.Contains(out, "1 lost") {
+		t.Errorf("-accept-loss: exit %d:\n%s%s", rc, out, errs)
+	}
+	if rc, out, _ := ctl(t, "recover", dir); rc != 0 || !strings.Contains(out, "nothing to recover") {
+		t.Errorf("again: exit %d:\n%s", rc, out)
+	}
+	if rc, out, _ := ctl(t, "verify", dir); rc != 1 || !strings.Contains(out, "given up") {
+		t.Errorf("verify: exit %d:\n%s", rc, out)
+	}
+}
+
+func TestRebuild(t *testing.T) {
+	dir := engine(t)
+	if rc, _, errs := ctl(t, "rebuild-super", dir); rc != 1 || !strings.Contains(errs, "two or more") {
+		t.Errorf("four valid copies: exit %d: %s", rc, errs)
+	}
+	for i := range int64(4) {
+		patch(t, filepath.Join(dir, "super"), i*super.Zone+64)
+	}
+	if rc, out, _ := ctl(t, "inspect", dir); rc != 1 || !strings.Contains(out, "rebuild-super") {
+		t.Errorf("inspect: exit %d:\n%s", rc, out)
+	}
+	if rc, _, errs := ctl(t, "recover", dir); rc != 3 || !strings.Contains(errs, "rebuild-super") {
+		t.Errorf("recover: exit %d: %s", rc, errs)
+	}
+	if rc, out, errs := ctl(t, "rebuild-super", dir, "-dry-run"); rc != 0 || !strings.Contains(out, "nothing was changed") {
+		t.Errorf("-dry-run: exit %d:\n%s%s", rc, out, errs)
+	}
+	if rc, out, errs := ctl(t, "rebuild-super", dir); rc != 0 || !strings.Contains(out, "super was written") {
+		t.Errorf("exit %d:\n%s%s", rc, out, errs)
+	}
+	for _, c := range []string{"recover", "verify", "inspect"} {
+		if rc, out, errs := ctl(t, c, dir); rc != 0 {
+			t.Errorf("%s: exit %d:\n%s%s", c, rc, out, errs)
+		}
+	}
+}
+
+func TestDemo(t *testing.T) {
+	rc, out, errs := ctl(t, "demo", "-dir", t.TempDir())
+	if rc != 0 || !strings.Contains(out, "repaired: ") {
+		t.Errorf("exit %d:\n%s%s", rc, out, errs)
+	}
+}
+
+func TestTorture(t *testing.T) {
+	if testing.Short() {
+		t.Skip("kills processes for seconds")
+	}
+	rc, out, errs := ctl(t, "torture", "-dir", filepath.Join(t.TempDir(), "t"), "-rounds", "1", "-seed", "4", "-json", "-")
+	var r torture.Result
+	if err := json.Unmarshal([]byte(out), &r); rc != 0 || err != nil || r.Rounds != 1 || r.Seed != 4 {
+		t.Errorf("exit %d, %v:\n%s%s", rc, err, out, errs)
+	}
+}

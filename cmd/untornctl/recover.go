@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/untorn/untorn"
+)
+
+var recoverCommand = command{
+	name: "recover", short: "bring a directory back after a crash, or say what that would do", run: runRecover,
+	help: `
+usage: untornctl recover D [-dry-run] [-accept-loss] [-json FILE]
+
+Opens the engine directory D as its owner would, which recovers it, lists every page that was
+touched with source, LSN and reason, and closes it in order.
+
+  -dry-run       only say what would be done; nothing is changed
+  -accept-loss   give up pages of which no image may be trusted: they are listed, and marked
+                 unreadable until they are written again. Without it such pages stop the recovery
+` + whereHelp + `  -json FILE     the report for scripts, "-" for standard output
+
+Exit: 0 recovered (or would be), 1 pages are, or would be, lost, 2 usage, 3 could not run: in use,
+not there, or damaged in another way; the message says which.
+
+Examples
+  untornctl recover /srv/data -dry-run
+  untornctl recover /srv/data
+`}
+
+func runRecover(ctx context.Context, k *call) error {
+	var w where
+	var dry, accept bool
+	fs := k.flags()
+	w.flags(fs)
+	fs.BoolVar(&dry, "dry-run", false, "")
+	fs.BoolVar(&accept, "accept-loss", false, "")
+	args, err := k.parse(fs, "the directory")
+	if err != nil {
+		return err
+	}
+	if dry && accept {
+		return usagef("-dry-run changes nothing: -accept-loss does not go with it")
+	}
+	d, err := w.open(args[0]) // says what is wrong with a path that is no engine's
+	if err != nil {
+		return err
+	}
+	if err := d.Close(); err != nil {
+		return err
+	}
+	o := untorn.Options{
+		Dir: args[0], WALDir: w.wal, DWBDir: w.dwb, MustExist: true, AcceptLoss: accept,
+		// Modes are not chosen here: files keep theirs.
+		Unsafe: true,
+	}
+	var report *untorn.Report
+	if dry {
+		report, err = untorn.DryRun(ctx, o)
+	} else {
+		report, err = recoverDir(ctx, o)
+	}
+	if err != nil {
+		return advise(err)
+	}
+	if !k.quiet() {
+		if err := report.Table(k.out); err != nil {
+			return err
+		}
+		if n := len(report.Lost); n > 0 && !accept {
+			fmt.Fprintf(k.out, "%d pages are lost: restore them from a backup, or give them up with -accept-loss\n", n)
+		}
+	}
+	if err := k.writeJSON(report); err != nil {
+		return err
+	}
+	if len(report.Lost) > 0 {
+		return errNotSo
+	}
+	return nil
+}
+
+// recoverDir opens and closes. Where pages are lost it changes nothing and returns what a dry run
+// says.
+func recoverDir(ctx context.Context, o untorn.Options) (*untorn.Report, error) {
+	e, err := untorn.Open(ctx, o)
+	if err != nil {
+		if errors.Is(err, untorn.ErrPageLost) {
+			o.AcceptLoss = false
+			return untorn.DryRun(ctx, o)
+		}
+		return nil, err
+	}
+	report := *e.Report()
+	return &report, e.Close(context.WithoutCancel(ctx))
+}
+
+// advise adds what to do next.
+func advise(err error) error {
+	switch {
+	case errors.Is(err, untorn.ErrLocked):
+		return fmt.Errorf("%w\nits engine is running; untornctl inspect and verify look at it as it is", err)
+	case errors.Is(err, untorn.ErrSuper), errors.Is(err, untorn.ErrNoSuper):
+		return fmt.Errorf("%w\nuntornctl rebuild-super makes super again from what else is there", err)
+	case errors.Is(err, untorn.ErrCorrupt):
+		return fmt.Errorf("%w\nthe log lost something that had been durable: restore a backup; untornctl dump wal shows what can be read", err)
+	case errors.Is(err, untorn.ErrBehind), errors.Is(err, untorn.ErrMissingFile), errors.Is(err, untorn.ErrForeign):
+		return fmt.Errorf("%w\nrestore the whole directory from one copy", err)
+	}
+	return err
+}

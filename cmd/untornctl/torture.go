@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/stages"
+	"github.com/untorn/untorn/torture"
+)
+
+var tortureCommand = command{
+	name: "torture", short: "kill and recover for real, on this very stack", run: runTorture,
+	help: `
+usage: untornctl torture -dir D [-rounds N] [-mode M] [-seed S] [-throttle] [-keep] [-json FILE]
+
+A child process writes records and pages through the engine below D, grows, makes, renames and
+removes files, takes checkpoints, and reports on a pipe what it starts and what is acknowledged. It
+is killed (SIGKILL) at random moments, its open and recovery included, and what the next open finds
+is compared with what was acknowledged, byte by byte.
+
+  -dir D         a new or empty directory on the disk to be tried (it is removed at the end)
+  -rounds N      children to kill; default 50
+  -mode M        doublewrite (default); detect or none, where a page that was being written when the
+                 child died may be damaged, and only such a page
+  -seed S        begin with the same random numbers again; default: a new one, which is printed
+  -throttle      slow the child's disk down with a control group, so that its queued writes outlive
+                 the kill (I11). Needs root and cgroup io.max or blkio; otherwise it says so
+  -mutant NAME   break a rule of the engine on purpose. What a kill can show it does: a rule about
+                 flushes needs untornctl explore, because the kernel keeps what a dead process wrote
+  -keep          keep the directory, and each one in which a violation was found
+  -json FILE     the result for scripts, "-" for standard output
+
+Exit: 0 no violation, 1 violations (each is told), 2 usage, 3 could not run. Interrupt it whenever
+you like: what has been found by then is reported.
+
+Examples
+  untornctl torture -dir /srv/data/torture -rounds 200
+  untornctl torture -dir /srv/data/torture -rounds 50 -throttle
+  untornctl torture -dir /tmp/t -mode detect -rounds 20 -json -
+  untornctl torture -dir /tmp/t -mutant wal-rule-off
+`}
+
+func runTorture(ctx context.Context, k *call) error {
+	cfg := torture.Config{}
+	fs := k.flags()
+	fs.StringVar(&cfg.Dir, "dir", "", "")
+	fs.IntVar(&cfg.Rounds, "rounds", 50, "")
+	fs.StringVar((*string)(&cfg.Mode), "mode", string(untorn.ModeDoublewrite), "")
+	fs.StringVar(&cfg.Mutant, "mutant", "", "")
+	fs.Uint64Var(&cfg.Seed, "seed", 0, "")
+	fs.BoolVar(&cfg.Throttle, "throttle", false, "")
+	fs.BoolVar(&cfg.Keep, "keep", false, "")
+	if _, err := k.parse(fs); err != nil {
+		return err
+	}
+	if cfg.Dir == "" {
+		return usagef("-dir is missing")
+	}
+	if cfg.Mutant != "" {
+		m, err := stages.ParseMutant(cfg.Mutant)
+		if err != nil {
+			return usagef("%v", err)
+		}
+		cfg.Mutants = m
+	}
+	if err := cfg.Validate(); err != nil {
+		return usagef("%v", err)
+	}
+	for cfg.Seed == 0 {
+		var b [4]byte
+		if _, err := rand.Read(b[:]); err != nil {
+			return err
+		}
+		cfg.Seed = uint64(binary.LittleEndian.Uint32(b[:]))
+	}
+	line := progress{w: k.err, on: terminal(k.err)}
+	cfg.Progress = func(r *torture.Result) { line.show(r.Line()) }
+	res, err := torture.Run(ctx, cfg)
+	line.clear()
+	if res == nil {
+		return err
+	}
+	if !k.quiet() {
+		if werr := res.Write(k.out); werr != nil {
+			return werr
+		}
+	}
+	if jerr := k.writeJSON(res); jerr != nil {
+		return jerr
+	}
+	if err != nil {
+		return fmt.Errorf("after %d rounds: %w", res.Rounds, err)
+	}
+	if res.Violations > 0 {
+		return errNotSo
+	}
+	return nil
+}
