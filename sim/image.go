@@ -1,5 +1,7 @@
 package sim
 
+import "bytes"
+
 // A file's bytes are a persistent array: a root of leaves of chunks, shared between forks and
 // copied when written. Forking costs one struct; a state that differs in a page costs that page.
 const (
@@ -92,7 +94,11 @@ func (m *image) readAt(p []byte, off int64) {
 // writeAt changes bytes; the size is the caller's affair.
 func (m *image) writeAt(p []byte, off int64) {
 	for len(p) > 0 {
-		n := copy(m.ownChunk(off / chunkSize).b[off%chunkSize:], p)
+		n := min(len(p), int(chunkSize-off%chunkSize))
+		// Bytes that are there already cost no chunk: most of what an engine zeroes or rewrites.
+		if at := m.chunkAt(off / chunkSize).b[off%chunkSize:]; !bytes.Equal(at[:n], p[:n]) {
+			copy(m.ownChunk(off / chunkSize).b[off%chunkSize:], p[:n])
+		}
 		p, off = p[n:], off+int64(n)
 	}
 }
