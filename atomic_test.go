@@ -304,7 +304,7 @@ func (r *refuser) Submit(ops ...*ring.Op) {
 			op.Done <- op
 		default:
 			r.wg.Go(func() {
-				time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond)
+				time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond)
 				op.Err = &ring.Error{Kind: op.Kind, File: op.File.Name(), Off: op.Off, Len: op.Len(), Err: err}
 				op.Done <- op
 			})

@@ -35,6 +35,15 @@ func (s *Stage) refused(r stages.Refusal) {
 		return
 	}
 	m.draining--
+	// A newer image that is here supersedes the one that is held. Now is the time to look: no region
+	// has been submitted since the move began, so whatever is newer is still in the index.
+	keep := r.Pages[:0]
+	for i := range r.Pages {
+		if s.index.Get(page.ID{File: r.File.ID, No: r.Pages[i].No}) == nil {
+			keep = append(keep, r.Pages[i])
+		}
+	}
+	r.Pages = keep
 	m.back = append(m.back, r)
 }
 
@@ -55,17 +64,13 @@ func (s *Stage) move() (moved bool) {
 		r := &m.back[0]
 		for ; m.backPos < len(r.Pages); m.backPos++ {
 			p := &r.Pages[m.backPos]
-			id := page.ID{File: r.File.ID, No: p.No}
-			if s.index.Get(id) != nil {
-				continue // newer: it supersedes the one that is held
-			}
 			b := s.open(0, r.File.PageSize)
 			if b == nil {
 				return moved
 			}
 			e := b.Add(r.File, p)
 			e.Borrowed = true
-			s.index.Put(id, e)
+			s.index.Put(e.Page, e)
 			moved = true
 		}
 		m.back, m.backPos, moved = m.back[1:], 0, true
