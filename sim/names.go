@@ -67,16 +67,17 @@ func (m entries) set(c change) {
 }
 
 // syncDir makes the changes in one directory durable, in order. The other half of a rename between
-// two directories stays undecided until that directory is flushed too.
+// two directories stays undecided until that directory is flushed too. What a failed flush left
+// behind stays undecided unless the same name was changed again since, as a lost write does until
+// it is written again.
 func (s *state) syncDir(dir nodeID) {
-	blocked := map[place]bool{}
 	keep := s.names[:0:0]
 	for _, o := range s.names {
-		if o.lost || blocks(blocked, o.changes) {
-			block(blocked, o.changes)
+		if o.lost {
 			keep = append(keep, o)
 			continue
 		}
+		keep = overtaken(keep, o.changes, dir)
 		var rest []change
 		for _, c := range o.changes {
 			if c.dir == dir {
@@ -91,6 +92,20 @@ func (s *state) syncDir(dir nodeID) {
 		}
 	}
 	s.names = keep
+}
+
+// overtaken takes out of earlier changes what later ones of the same names, now durable, replace.
+func overtaken(earlier []nameOp, by []change, dir nodeID) []nameOp {
+	keep := earlier[:0]
+	for _, o := range earlier {
+		o.changes = slices.DeleteFunc(slices.Clone(o.changes), func(c change) bool {
+			return c.dir == dir && slices.ContainsFunc(by, func(n change) bool { return n.place() == c.place() })
+		})
+		if len(o.changes) > 0 {
+			keep = append(keep, o)
+		}
+	}
+	return keep
 }
 
 // blocks reports whether a change must not happen because an earlier one of the same name did not.
