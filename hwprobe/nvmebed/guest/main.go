@@ -23,6 +23,7 @@ type bed struct {
 	failed int
 	nodes  map[string]string // serial -> device node
 	dmN    uint32
+	reload func() error // gives the device-mapper device just built a table without atomic writes
 	mdN    uint32
 }
 
@@ -148,6 +149,7 @@ func (b *bed) target(t spec.Target) string {
 		b.verdict(t, r, w.Page, hwprobe.Policy{}, w.Strict)
 		b.verdict(t, r, w.Page, hwprobe.Policy{TrustEmulated: true, TrustAWUPF: true}, w.Test)
 	}
+	defer b.engine(t, path) // last: it may shrink the limit
 	if t.Errnos == "" {
 		return ""
 	}

@@ -108,8 +108,13 @@ func (b *bed) dm(target string, sectors uint64, params string) (string, func(), 
 		ne.PutUint32(buf, 4)
 		ne.PutUint32(buf[12:], uint32(len(buf)))
 		ne.PutUint32(buf[16:], dmSize)
-		if len(table) > 0 {
-			ne.PutUint32(buf[20:], 1)
+		for at := uint32(0); int(at) < len(table); { // count the segments
+			ne.PutUint32(buf[20:], ne.Uint32(buf[20:])+1)
+			next := ne.Uint32(table[at+20:])
+			if next == 0 {
+				break
+			}
+			at += next
 		}
 		copy(buf[48:], name)
 		copy(buf[dmSize:], table)
@@ -123,15 +128,29 @@ func (b *bed) dm(target string, sectors uint64, params string) (string, func(), 
 	if err != nil {
 		return "", nil, fmt.Errorf("dm create: %w", err)
 	}
-	table := make([]byte, 40+(len(params)+8)&^7)
-	binary.NativeEndian.PutUint64(table[8:], sectors)
-	copy(table[24:40], target)
-	copy(table[40:], params)
+	table := segment(0, sectors, target, params)
 	if _, err := call(ctl, dmLoad, table); err != nil {
 		return "", nil, fmt.Errorf("dm load %s %s: %w", target, params, err)
 	}
 	if _, err := call(ctl, dmSuspend, nil); err != nil {
 		return "", nil, fmt.Errorf("dm resume: %w", err)
+	}
+	b.reload = func() error {
+		c, err := os.OpenFile("/dev/mapper/control", os.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		// The same mapping, and at its end a target that knows no atomic writes: the device loses them.
+		const tail = 2048
+		head := segment(0, sectors-tail, target, params)
+		binary.NativeEndian.PutUint32(head[20:], uint32(len(head))) // next
+		more := append(head, segment(sectors-tail, tail, "error", "")...)
+		if _, err := call(c, dmLoad, more); err != nil {
+			return fmt.Errorf("dm reload: %w", err)
+		}
+		_, err = call(c, dmSuspend, nil) // resume: suspends, swaps tables, goes on
+		return err
 	}
 	minor := dev&0xff | dev>>12&0xfff00
 	undo := func() {
@@ -145,6 +164,16 @@ func (b *bed) dm(target string, sectors uint64, params string) (string, func(), 
 		}
 	}
 	return fmt.Sprintf("/dev/dm-%d", minor), undo, nil
+}
+
+// segment is one line of a table: struct dm_target_spec and its parameters.
+func segment(start, sectors uint64, target, params string) []byte {
+	s := make([]byte, 40+(len(params)+8)&^7)
+	binary.NativeEndian.PutUint64(s, start)
+	binary.NativeEndian.PutUint64(s[8:], sectors)
+	copy(s[24:40], target)
+	copy(s[40:], params)
+	return s
 }
 
 // Software RAID without superblocks, by ioctl: linux/raid/md_u.h.

@@ -77,6 +77,15 @@ type Target struct {
 	Wants   []Want
 	// Errnos is a row of the errno table: see Columns. "" leaves it out.
 	Errnos string
+	// Engine is the page size of the engine's run in mode atomic; 0 leaves it out.
+	Engine int
+	// Change is how the limit shrinks below it under the running engine: "remount" (XFS), "reload" (a
+	// device-mapper table), "" not at all.
+	Change string
+	// Beyond is a page size that the kernel must refuse although hwprobe's answer was overridden.
+	Beyond int
+	// Compare measures atomic beside none and doublewrite.
+	Compare bool
 }
 
 // Columns of the errno table: O_DIRECT writes with RWF_ATOMIC, each on its own.
@@ -87,31 +96,34 @@ var Columns = []string{"512", "4K", "8K", "16K", "64K", "128K", "1M", "12K", "mi
 func Targets() []Target {
 	k := func(n int) int { return n << 10 }
 	return []Target{
-		{Name: "RAW64K", UnitMin: 512, UnitMax: 65536, Errnos: "oooooIIIIIIN", Wants: []Want{
+		{Name: "RAW64K", UnitMin: 512, UnitMax: 65536, Errnos: "oooooIIIIIIN", Engine: k(64), Wants: []Want{
 			{k(16), "unknown 11b", "relaxed 14"}, {k(64), "unknown 11b", "relaxed 14"}, {k(128),
 				"required 4", "required 4"}}},
-		{Name: "RAW4KN", UnitMin: 4096, UnitMax: 16384, Errnos: "IoooIIIIIIIN", Wants: []Want{
+		{Name: "RAW4KN", UnitMin: 4096, UnitMax: 16384, Errnos: "IoooIIIIIIIN", Engine: k(16), Beyond: k(32), Wants: []Want{
 			{k(16), "unknown 11b", "relaxed 14"}, {512, "required 1", "required 1"}}},
 		{Name: "PARTS:1", UnitMin: 512, UnitMax: 16384, Wants: []Want{{k(16), "required 10",
 			"required 10"}}},
 		{Name: "PARTS:2", UnitMin: 512, UnitMax: 16384, Errnos: "ooooIIIIIIIN",
-			Wants: []Want{{k(16), "unknown 11b", "relaxed 14"}}},
-		{Name: "BOUND", UnitMin: 512, UnitMax: 16384, Wants: []Want{{k(16), "unknown 11b",
+			Engine: k(16), Wants: []Want{{k(16), "unknown 11b", "relaxed 14"}}},
+		{Name: "BOUND", UnitMin: 512, UnitMax: 16384, Engine: k(16), Wants: []Want{{k(16), "unknown 11b",
 			"relaxed 14"}}},
-		{Name: "NABO8", Errnos: "NNNNNNNNNNNN", Wants: []Want{{k(16), "required 2", "required 2"}}},
+		{Name: "NABO8", Errnos: "NNNNNNNNNNNN", Beyond: k(16), Wants: []Want{{k(16), "required 2", "required 2"}}},
 		{Name: "CTRLONLY", UnitMin: 512, UnitMax: 512, Errnos: "oIIIIIIIIIIN",
-			Wants: []Want{{k(16), "required 4", "required 4"}, {512, "unknown 11b", "relaxed 14"}}},
+			Beyond: k(16), Wants: []Want{{k(16), "required 4", "required 4"}, {512, "unknown 11b", "relaxed 14"}}},
 		{Name: "PLAIN", UnitMin: 512, UnitMax: 512, Wants: []Want{{k(4), "required 4", "required 4"}}},
-		{Name: "XFS64K/", UnitMin: 4096, UnitMax: 1 << 20, Errnos: "IooooooIIIIN", Wants: []Want{
-			{k(16), "unknown 11b", "relaxed 14"}, {k(128), "unknown 8", "relaxed 8"}}},
+		{Name: "XFS64K/", UnitMin: 4096, UnitMax: 1 << 20, Errnos: "IooooooIIIIN",
+			Engine: k(16), Change: "remount", Compare: true, Wants: []Want{
+				{k(16), "unknown 11b", "relaxed 14"}, {k(128), "unknown 8", "relaxed 8"}}},
 		{Name: "XFSNONE/", UnitMin: 4096, UnitMax: 1 << 20, Wants: []Want{{k(16), "unknown 8",
 			"relaxed 8"}}},
-		{Name: "EXT4/", UnitMin: 4096, UnitMax: 4096, Errnos: "IoIIIIIIIIIN", Wants: []Want{
-			{k(4), "unknown 11b", "relaxed 14"}, {k(16), "required 4", "required 4"}}},
-		{Name: "BIGALLOC/", UnitMin: 4096, UnitMax: 65536, Errnos: "IooooIIIIIIN", Wants: []Want{
-			{k(16), "unknown 11b", "relaxed 14"}, {k(64), "unknown 11b", "relaxed 14"}}},
+		{Name: "EXT4/", UnitMin: 4096, UnitMax: 4096, Errnos: "IoIIIIIIIIIN",
+			Engine: k(4), Beyond: k(16), Wants: []Want{
+				{k(4), "unknown 11b", "relaxed 14"}, {k(16), "required 4", "required 4"}}},
+		{Name: "BIGALLOC/", UnitMin: 4096, UnitMax: 65536, Errnos: "IooooIIIIIIN",
+			Engine: k(16), Compare: true, Wants: []Want{
+				{k(16), "unknown 11b", "relaxed 14"}, {k(64), "unknown 11b", "relaxed 14"}}},
 		{Name: "linear", Build: "linear LEG0 2048", UnitMin: 512, UnitMax: 16384,
-			Errnos: "ooooIIIIIIIN", Wants: []Want{{k(16), "unknown 11b", "relaxed 14"}}},
+			Errnos: "ooooIIIIIIIN", Engine: k(16), Change: "reload", Wants: []Want{{k(16), "unknown 11b", "relaxed 14"}}},
 		{Name: "linear+7", Build: "linear LEG0 2055", Wants: []Want{{k(16), "required *", "required *"}}},
 		{Name: "striped", Build: "striped 128 LEG0 LEG1", UnitMin: 512, UnitMax: 16384,
 			Wants: []Want{{k(16), "unknown 11b", "relaxed 14"}}},
@@ -120,7 +132,7 @@ func Targets() []Target {
 		{Name: "raid0", Build: "raid0 128 LEG0 LEG1", UnitMin: 512, UnitMax: 16384,
 			Wants: []Want{{k(16), "unknown 11b", "relaxed 14"}}},
 		{Name: "raid1", Build: "raid1 LEG0 LEG1", UnitMin: 512, UnitMax: 16384,
-			Errnos: "ooooIIIIIIIN", Wants: []Want{{k(16), "unknown 11b", "relaxed 14"}}},
+			Errnos: "ooooIIIIIIIN", Engine: k(16), Wants: []Want{{k(16), "unknown 11b", "relaxed 14"}}},
 		{Name: "SCSI", Wants: []Want{{k(4), "unknown 12", "relaxed 14"}}},
 		{Name: "raid1-short", Build: "raid1 LEG0 LEGSHORT", UnitMin: 512, UnitMax: 4096,
 			Wants: []Want{{k(16), "required 4", "required 4"}}},
