@@ -19,12 +19,12 @@ func TestAChangeAfterAFailedSyncDirSettles(t *testing.T) {
 		}
 		return nil
 	})
-	make := func() {
+	create := func() {
 		f, err := fs.Open("/a", fsys.OpenFlags{Create: true})
 		check(t, err)
 		check(t, f.Close())
 	}
-	make()
+	create()
 	if fs.SyncDir("/") == nil {
 		t.Fatal("injected, and yet no error")
 	}
@@ -34,7 +34,7 @@ func TestAChangeAfterAFailedSyncDirSettles(t *testing.T) {
 		t.Fatalf("%d units after a flush that came too late, want the creation", n)
 	}
 	check(t, fs.Remove("/a"))
-	make()
+	create()
 	check(t, fs.SyncDir("/"))
 	if n := d.Point().Units(); n != 0 {
 		t.Errorf("%d units are undecided after the name was changed again", n)
