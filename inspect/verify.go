@@ -224,7 +224,7 @@ func (d *Dir) scanLog(ctx context.Context, st *super.State, claims []walstage.Cl
 func (v *Verdict) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s\n", v.Dir, v.Health)
-	fmt.Fprintf(&b, "%d data files, %d pages (%s), %d log records since the checkpoint, %.1f s\n",
+	fmt.Fprintf(&b, "%d data files, %d pages (%s), %d log records read, %.1f s\n",
 		v.Files, v.Pages, size(v.Bytes), v.Records, v.Seconds)
 	for _, n := range v.Notes {
 		fmt.Fprintf(&b, "note        %s\n", n)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"time"
 
@@ -16,11 +15,6 @@ const lookLimit = 90 * time.Second
 
 // look opens the directory in this process, surveys it into the model, and closes it in order.
 func (r *runner) look() error {
-	if r.m.end == endClosing {
-		if _, err := os.Lstat(r.dir); errors.Is(err, os.ErrNotExist) {
-			return nil // the child died before it had made anything
-		}
-	}
 	done := make(chan error, 1)
 	go func() { done <- r.lookInside() }()
 	select {

@@ -25,6 +25,7 @@ type model struct {
 // tally counts what was checked.
 type tally struct {
 	events, pageAcks, recordAcks, pagesSeen, recordsSeen, torn uint64
+	opens, recoveries, installed                               uint64
 	violations                                                 []Violation
 	full                                                       string // the disk is: no verdict on the engine
 }
@@ -79,6 +80,8 @@ func (m *model) apply(e *event) {
 	m.tally.events++
 	switch e.kind {
 	case evOpened:
+		m.tally.opens++
+		m.tally.installed += e.b
 		m.opened(e.level == 1)
 	case evClosing:
 		m.end = endClosing
@@ -108,6 +111,9 @@ func (m *model) opened(clean bool) {
 		m.violate("the directory says that it was closed in order, but its engine was killed while running")
 	case !clean && m.end == endClosed:
 		m.violate("the directory was closed in order, but the open found it otherwise")
+	}
+	if !clean {
+		m.tally.recoveries++
 	}
 	m.end = endKilled // until a close is acknowledged
 }

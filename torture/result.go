@@ -27,6 +27,11 @@ type Result struct {
 	RecordAcks  uint64 `json:"record_acks_checked"`
 	PagesSeen   uint64 `json:"pages_verified"`
 	RecordsSeen uint64 `json:"records_verified"`
+	// Opens that finished; those that found the directory not closed in order, and the pages these
+	// wrote.
+	Opens      uint64 `json:"opens"`
+	Recoveries uint64 `json:"recoveries"`
+	Installed  uint64 `json:"pages_recovered"`
 	// Damaged counts pages found damaged that were being written when the child died, in modes that
 	// do not protect them.
 	Damaged   uint64 `json:"damaged_while_written"`
@@ -49,6 +54,9 @@ func (r *Result) add(t *tally) {
 	r.PagesSeen += t.pagesSeen
 	r.RecordsSeen += t.recordsSeen
 	r.Damaged += t.torn
+	r.Opens += t.opens
+	r.Recoveries += t.recoveries
+	r.Installed += t.installed
 	r.Violations += len(t.violations)
 	for _, v := range t.violations {
 		if len(r.Stories) < maxStories {
@@ -84,6 +92,7 @@ func (r *Result) Write(w io.Writer) error {
 		mode += ", with the mutant " + r.Mutant
 	}
 	p("mode %s, seed %d: %s", mode, r.Seed, r.Line())
+	p("%d opens, %d of them recovered %d pages from the doublewrite buffer", r.Opens, r.Recoveries, r.Installed)
 	if r.Stopped {
 		p("stopped before all rounds were over")
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/untorn/untorn"
@@ -16,8 +15,7 @@ import (
 
 // Config of a run. Dir and Rounds are required.
 type Config struct {
-	// Dir is made by the run and holds the engine directory. It must not exist or be empty, or be
-	// what an earlier run left.
+	// Dir is the engine directory: new, or empty. The run leaves it, closed in order, for a look.
 	Dir    string
 	Rounds int
 	Mode   untorn.Mode // "" = doublewrite
@@ -25,7 +23,7 @@ type Config struct {
 	// Mutants breaks rules of the engine on purpose.
 	Mutants stages.Mutant
 	Mutant  string // their name, for the report
-	// Keep leaves the directory, and each one a violation was found in, for a look.
+	// Keep keeps each directory a violation was found in, beside Dir.
 	Keep bool
 	// Throttle slows the child's disk down, so that its queued writes outlive the kill (I11). Where
 	// that cannot be done Result.ThrottleSkipped says why.
@@ -58,16 +56,12 @@ func (c *Config) Validate() error {
 type runner struct {
 	cfg   Config
 	rng   *rand.Rand
-	dir   string // the engine's
 	shape shape
 	m     *model
 	res   *Result
 	begun time.Time
 	disk  *throttle
 }
-
-// marker says that a directory is the harness's to throw away.
-const marker = "untorn-torture"
 
 // Run tortures until the rounds are over or ctx is done, which ends it with what there is by then.
 // The error is what kept it from running; violations are in the result.
@@ -79,9 +73,8 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 		return nil, err
 	}
 	r := &runner{
-		cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 1)), dir: filepath.Join(cfg.Dir, "engine"),
-		begun: time.Now(),
-		res:   &Result{Schema: 1, Mode: string(cfg.Mode), Mutant: cfg.Mutant, Seed: cfg.Seed, Dir: cfg.Dir, Stories: []Violation{}},
+		cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 1)), begun: time.Now(),
+		res: &Result{Schema: 1, Mode: string(cfg.Mode), Mutant: cfg.Mutant, Seed: cfg.Seed, Dir: cfg.Dir, Stories: []Violation{}},
 	}
 	if err := r.prepare(); err != nil {
 		return nil, err
@@ -89,13 +82,10 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 	defer r.disk.close()
 	err := r.rounds(ctx)
 	r.tally()
-	if !cfg.Keep {
-		err = errors.Join(err, os.RemoveAll(cfg.Dir))
-	}
 	return r.res, err
 }
 
-// prepare makes the directory, or empties one of an earlier run.
+// prepare makes the directory, or takes an empty one: what is in it would be thrown away.
 func (r *runner) prepare() error {
 	if err := os.MkdirAll(r.cfg.Dir, 0o700); err != nil {
 		return err
@@ -104,12 +94,8 @@ func (r *runner) prepare() error {
 	if err != nil {
 		return err
 	}
-	mark := filepath.Join(r.cfg.Dir, marker)
-	if _, err := os.Lstat(mark); err != nil && len(list) > 0 {
-		return fmt.Errorf("%s holds %q and is not of an earlier run: give a new or empty directory", r.cfg.Dir, list[0].Name())
-	}
-	if err := os.WriteFile(mark, []byte("made by untornctl torture; may be thrown away\n"), 0o600); err != nil {
-		return err
+	if len(list) > 0 {
+		return fmt.Errorf("%s holds %q: give a new or an empty directory", r.cfg.Dir, list[0].Name())
 	}
 	if r.cfg.Throttle {
 		if r.disk, err = newThrottle(r.cfg.Dir); err != nil {
@@ -122,7 +108,7 @@ func (r *runner) prepare() error {
 
 // anew throws the engine directory away and begins another one, of another shape.
 func (r *runner) anew() error {
-	if err := os.RemoveAll(r.dir); err != nil {
+	if err := os.RemoveAll(r.cfg.Dir); err != nil {
 		return err
 	}
 	r.tally()
@@ -155,26 +141,38 @@ func (r *runner) rounds(ctx context.Context) error {
 		if err := r.round(ctx); err != nil {
 			return err
 		}
-		if full := r.m.tally.full; full != "" {
-			return fmt.Errorf("no room for the run: %s", full)
-		}
-		found := len(r.m.tally.violations) > 0
-		r.tally()
-		if found {
-			if err := r.setAside(); err != nil {
-				return err
-			}
-		}
-		if found || r.rng.IntN(25) == 0 {
-			if err := r.anew(); err != nil {
-				return err
-			}
+		if err := r.judge(r.rng.IntN(25) == 0 && r.res.Rounds < r.cfg.Rounds); err != nil {
+			return err
 		}
 		if r.cfg.Progress != nil {
 			r.cfg.Progress(r.res)
 		}
 	}
 	r.res.Stopped = ctx.Err() != nil
+	if r.m.end == endClosed {
+		return nil
+	}
+	if err := r.look(); err != nil { // an interrupt came before somebody looked
+		return err
+	}
+	return r.judge(false)
+}
+
+// judge takes what was found into the result. A directory with a violation is not used any longer.
+func (r *runner) judge(anew bool) error {
+	if full := r.m.tally.full; full != "" {
+		return fmt.Errorf("no room for the run: %s", full)
+	}
+	found := r.wrong()
+	r.tally()
+	if found {
+		if err := r.setAside(); err != nil {
+			return err
+		}
+	}
+	if found || anew {
+		return r.anew()
+	}
 	return nil
 }
 
@@ -183,9 +181,9 @@ func (r *runner) setAside() error {
 	if !r.cfg.Keep {
 		return nil
 	}
-	to := filepath.Join(r.cfg.Dir, fmt.Sprintf("violation-%d", r.res.Rounds))
+	to := fmt.Sprintf("%s.violation-%d", r.cfg.Dir, r.res.Rounds)
 	r.res.Kept = append(r.res.Kept, to)
-	return os.Rename(r.dir, to)
+	return os.Rename(r.cfg.Dir, to)
 }
 
 // round runs one child to its death, perhaps kills a few recoveries, and looks.
@@ -216,7 +214,7 @@ func (r *runner) wrong() bool { return len(r.m.tally.violations) > 0 || r.m.tall
 
 func (r *runner) job() *job {
 	return &job{
-		Dir: r.dir, Mode: string(r.cfg.Mode), Mutants: r.cfg.Mutants, Seed: r.cfg.Seed,
+		Dir: r.cfg.Dir, Mode: string(r.cfg.Mode), Mutants: r.cfg.Mutants, Seed: r.cfg.Seed,
 		Round: uint32(r.res.Rounds), Shape: r.shape,
 		Backend: string(backends[r.rng.IntN(len(backends))]), DSync: r.rng.IntN(3) == 0,
 	}

@@ -33,8 +33,12 @@ func TestSmoke(t *testing.T) {
 		if r.Violations != 0 || r.Rounds != rounds || told != rounds || r.PagesSeen == 0 || r.Stopped {
 			t.Errorf("mode %s: %+v", mode, r)
 		}
-		if _, err := os.Stat(dir); !os.IsNotExist(err) {
-			t.Errorf("the directory is still there: %v", err)
+		e, err := untorn.Open(t.Context(), untorn.Options{Dir: dir, ReadOnly: true})
+		if err != nil {
+			t.Fatalf("what the run left: %v", err)
+		}
+		if err := e.Close(t.Context()); err != nil {
+			t.Error(err)
 		}
 	}
 }

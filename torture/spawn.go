@@ -74,6 +74,8 @@ func (r *runner) start(j *job) (*proc, error) {
 	c.cmd.Env = append(os.Environ(), childEnv+"=1")
 	c.cmd.ExtraFiles = []*os.File{to}
 	c.cmd.Stderr = &c.stderr
+	// A group of its own: an interrupt from the terminal is for the parent, which ends in order.
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if c.stdin, err = c.cmd.StdinPipe(); err == nil {
 		err = c.cmd.Start()
 	}

@@ -16,12 +16,13 @@ var tortureCommand = command{
 	help: `
 usage: untornctl torture -dir D [-rounds N] [-mode M] [-seed S] [-throttle] [-keep] [-json FILE]
 
-A child process writes records and pages through the engine below D, grows, makes, renames and
+A child process writes records and pages through an engine in D, grows, makes, renames and
 removes files, takes checkpoints, and reports on a pipe what it starts and what is acknowledged. It
 is killed (SIGKILL) at random moments, its open and recovery included, and what the next open finds
 is compared with what was acknowledged, byte by byte.
 
-  -dir D         a new or empty directory on the disk to be tried (it is removed at the end)
+  -dir D         the engine directory: new or empty, on the disk to be tried. It is left there,
+                 closed in order, for a look with inspect, verify and dump
   -rounds N      children to kill; default 50
   -mode M        doublewrite (default); detect or none, where a page that was being written when the
                  child died may be damaged, and only such a page
@@ -30,7 +31,7 @@ is compared with what was acknowledged, byte by byte.
                  the kill (I11). Needs root and cgroup io.max or blkio; otherwise it says so
   -mutant NAME   break a rule of the engine on purpose. What a kill can show it does: a rule about
                  flushes needs untornctl explore, because the kernel keeps what a dead process wrote
-  -keep          keep the directory, and each one in which a violation was found
+  -keep          keep each directory in which a violation was found, beside D
   -json FILE     the result for scripts, "-" for standard output
 
 Exit: 0 no violation, 1 violations (each is told), 2 usage, 3 could not run. Interrupt it whenever
