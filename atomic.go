@@ -201,10 +201,13 @@ func (e *Engine) protect(ctx context.Context, f *File, mode Mode, override strin
 	}
 	v := f.judge(&p)
 	pr.verdict = &v
-	if !v.Relaxed && override == v.Rule && override != "" {
+	// Copy on write in the file system is proof enough for who asks for it, but several times slower
+	// than a doublewrite buffer: auto leaves it alone.
+	taken := v.Relaxed && (mode == ModeAtomic || v.Kind != hwprobe.Software)
+	if !taken && override == v.Rule && override != "" {
 		pr.override = override
 	}
-	pr.atomic = v.Relaxed || pr.override != ""
+	pr.atomic = taken || pr.override != ""
 	pr.doublewrite = !pr.atomic
 	if !pr.atomic && mode == ModeAtomic {
 		return pr, &NotAtomicError{PageSize: f.desc.PageSize, Verdict: v}
@@ -215,7 +218,7 @@ func (e *Engine) protect(ctx context.Context, f *File, mode Mode, override strin
 	}
 	line := []any{"file", f.info.Name, "mode", mode, "in_use", use, "page_size", f.desc.PageSize,
 		"verdict", strings.TrimSpace(v.Answer + " " + v.Kind), "rule", v.Rule, "reason", v.Reason}
-	if pr.override != "" {
+	if pr.override != "" && !v.Relaxed {
 		e.o.Logger.Warn("atomic writes are not proven here; going on, as FileOptions.AtomicOverride says", line...)
 	} else {
 		e.o.Logger.Info("protection of a data file", line...)

@@ -26,8 +26,9 @@ func says(flushes string, v untorn.AtomicVerdict) untorn.Prober {
 }
 
 var (
-	relaxed = untorn.AtomicVerdict{Relaxed: true, Answer: "relaxed", Kind: "hardware", Rule: "14", Reason: "a test says so"}
-	unknown = untorn.AtomicVerdict{Answer: "unknown", Rule: "11b", Reason: "a test does not know", Next: []string{"another drive"}}
+	relaxed  = untorn.AtomicVerdict{Relaxed: true, Answer: "relaxed", Kind: "hardware", Rule: "14", Reason: "a test says so"}
+	software = untorn.AtomicVerdict{Relaxed: true, Answer: "relaxed", Kind: "software", Rule: "8", Reason: "a test says so"}
+	unknown  = untorn.AtomicVerdict{Answer: "unknown", Rule: "11b", Reason: "a test does not know", Next: []string{"another drive"}}
 )
 
 // onAtomic are options for an engine on a simulated drive that takes pages whole.
@@ -130,6 +131,9 @@ func TestAtomicIsProvenOrRefused(t *testing.T) {
 		{"auto, overridden", says("sent", unknown), "b", "", "11b", untorn.ModeAtomic},
 		{"another rule overridden", says("sent", unknown), "a", "", "11", ""},
 		{"auto, another rule", says("sent", unknown), "b", "", "8", untorn.ModeDoublewrite},
+		{"in software", says("sent", software), "a", "", "", untorn.ModeAtomic},
+		{"auto, in software", says("sent", software), "b", "", "", untorn.ModeDoublewrite},
+		{"auto, in software all the same", says("sent", software), "b", "", "8", untorn.ModeAtomic},
 		{"given up", says("sent", unknown), "a", untorn.ModeDoublewrite, "", untorn.ModeDoublewrite},
 		{"nothing is known of a simulated disk", nil, "b", untorn.ModeAtomic, "", ""},
 		{"and that can be overridden", nil, "b", untorn.ModeAtomic, "0", untorn.ModeAtomic},

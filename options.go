@@ -199,8 +199,9 @@ const (
 	// file and page size. A write the kernel refuses all the same moves the file to the doublewrite
 	// buffer until it is opened again: logged, counted, shown in Info.
 	ModeAtomic Mode = "atomic"
-	// ModeAuto: atomic where hwprobe proves it for this file and page size, else doublewrite,
-	// decided anew each time the engine is opened. File.Protection and Info say which, and why.
+	// ModeAuto: atomic where hwprobe proves it for this file and page size in hardware, else
+	// doublewrite, decided anew each time the engine is opened. File.Protection and Info say which,
+	// and why. Proof in software (XFS copying on write) is not taken: it is the slower way.
 	ModeAuto Mode = "auto"
 	// ModeDetect: checksums only. A torn page is found when it is read, not repaired.
 	ModeDetect Mode = "detect"
@@ -218,9 +219,9 @@ type FileOptions struct {
 	Pages uint64
 	// Mode of protection. "" = what the file had, or doublewrite.
 	Mode Mode
-	// AtomicOverride takes atomic writes in mode atomic or auto although hwprobe does not prove them:
-	// it names the rule whose answer is overridden, as the error and Info do ("11b"). Should another
-	// rule decide one day, the override does not hold for it. It must be given at every open.
+	// AtomicOverride has atomic writes where mode atomic would refuse them, or auto not take them. It
+	// names the rule whose answer is overridden, as the error and Info do ("11b"): should another rule
+	// decide one day, the override does not hold for it. It must be given at every open.
 	AtomicOverride string
 	// Path puts the file elsewhere than in Dir, or names a block device; at creation. Absolute.
 	Path string
