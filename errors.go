@@ -53,8 +53,9 @@ var (
 	ErrOptions = errors.New("options do not fit")
 	// ErrBufferSize: a buffer that is not exactly one page long.
 	ErrBufferSize = errors.New("buffer is not one page long")
-	// ErrMisaligned: memory of Engine.Alloc that does not begin at a page's beginning.
-	ErrMisaligned = errors.New("buffer does not begin where Alloc's memory does")
+	// ErrNotYours: memory of File.Alloc that was written or freed already, that comes twice in one call,
+	// or that is only a part of what Alloc gave.
+	ErrNotYours = errors.New("buffer is the engine's: written or freed before, twice in this call, or a part of a page of Alloc")
 	// ErrPageRange: the page is beyond the end of the file.
 	ErrPageRange = errors.New("page is out of the file")
 	// ErrPageDamaged: the page fails its checksum.

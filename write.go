@@ -89,7 +89,7 @@ func (p *callPool) putChunk(c *chunk) {
 // then says MayBecomeDurable.
 func (f *File) WritePages(ctx context.Context, pages []PageWrite, level Level) error {
 	p, err := f.write(ctx, pages, level)
-	if err != nil || p.call == nil {
+	if err != nil {
 		return err
 	}
 	return p.Wait(ctx)
@@ -222,23 +222,37 @@ func (f *File) write(ctx context.Context, pages []PageWrite, level Level) (p Pen
 	default:
 		return p, &Error{Op: "write", File: f.desc.Name, Err: fmt.Errorf("%w: level %s", ErrOptions, level)}
 	}
+	// Memory of Alloc becomes the engine's here, all of it or, if any of it is not the caller's, none.
+	chunks, err := f.claim(pages, p.call)
+	if err != nil {
+		return p, err
+	}
 	accepted := false
-	for len(pages) > 0 {
-		n := min(len(pages), chunkPages, f.maxChunk())
-		c, err := f.prepare(ctx, pages[:n], p.call)
+	for c := chunks; c != nil; {
+		next := c.next
+		c.next = nil
+		err := f.prepare(ctx, c, pages)
 		if err == nil {
 			err = f.send(ctx, c)
+		} else {
+			f.giveBack(c)
 		}
 		if err != nil {
+			for c := next; c != nil; {
+				n := c.next
+				f.giveBack(c)
+				c = n
+			}
 			return p, &Error{Op: "write", File: f.desc.Name, LSN: top, MayBecomeDurable: accepted, Err: err}
 		}
 		accepted = true
-		pages = pages[n:]
+		pages = pages[len(c.w.Pages):]
 		if p.call != nil {
 			c.next, p.chunks = p.chunks, c
 		} else {
 			e.calls.putChunk(c)
 		}
+		c = next
 	}
 	return p, nil
 }
@@ -248,47 +262,76 @@ func (f *File) maxChunk() int {
 	return max(1, int(f.e.o.Memory/4)/f.desc.PageSize)
 }
 
-// prepare makes a chunk of pages: frames, images, checksums. It runs in the caller's goroutine, so
-// that callers share the work.
-func (f *File) prepare(ctx context.Context, pages []PageWrite, call *stages.Call) (*chunk, error) {
-	e := f.e
-	c := e.calls.chunk()
-	var owned [chunkPages]bool
-	need := 0
-	for i := range pages {
-		fr, ours := e.frames.Lookup(pages[i].Data)
-		if ours && len(fr.Buf) != len(pages[i].Data) {
-			e.calls.putChunk(c)
-			return nil, f.pageError("write", pages[i].No, pages[i].LSN, ErrMisaligned)
+// claim makes the chunks of a call, in order, and takes over the frames among its buffers.
+func (f *File) claim(pages []PageWrite, call *stages.Call) (*chunk, error) {
+	var first *chunk
+	last := &first
+	fail := func(w *PageWrite) (*chunk, error) {
+		for c := first; c != nil; {
+			next := c.next
+			f.lendBack(c)
+			c = next
 		}
-		if owned[i] = ours; ours {
+		return nil, f.pageError("write", w.No, w.LSN, ErrNotYours)
+	}
+	for len(pages) > 0 {
+		n := min(len(pages), chunkPages, f.maxChunk())
+		c := f.e.calls.chunk()
+		c.w = stages.Write{File: f.desc, Pages: c.pages[:n], Taken: c.taken}
+		*last, last = c, &c.next
+		for i := range c.w.Pages {
+			c.pages[i] = stages.PageWrite{No: pages[i].No, LSN: pages[i].LSN, W: stages.Waiter{Call: call}}
+		}
+		for i := range c.w.Pages {
+			fr, ours, ok := f.e.frames.Claim(pages[i].Data)
+			if ours && !ok {
+				return fail(&pages[i])
+			}
 			c.pages[i].Frame = fr
-		} else {
+		}
+		pages = pages[n:]
+	}
+	return first, nil
+}
+
+// lendBack undoes claim for one chunk of a call that is refused.
+func (f *File) lendBack(c *chunk) {
+	n := 0
+	for i := range c.w.Pages {
+		if fr := c.w.Pages[i].Frame; fr.Buf != nil {
+			c.frames[n] = fr
+			n++
+		}
+	}
+	f.e.frames.Lend(c.frames[:n])
+	f.e.calls.putChunk(c)
+}
+
+// prepare gives a chunk its images and checksums. It runs in the caller's goroutine, so that callers
+// share the work. pages begins with the chunk's.
+func (f *File) prepare(ctx context.Context, c *chunk, pages []PageWrite) error {
+	need := 0
+	for i := range c.w.Pages {
+		if c.w.Pages[i].Frame.Buf == nil {
 			need++
 		}
 	}
 	if need > 0 {
-		if err := e.frames.Get(ctx, f.desc.PageSize, c.frames[:need]); err != nil {
-			e.calls.putChunk(c)
-			return nil, err
+		if err := f.e.frames.Get(ctx, f.desc.PageSize, c.frames[:need]); err != nil {
+			return err
 		}
 	}
 	used := 0
-	for i := range pages {
-		w := &pages[i]
-		d := &c.pages[i]
-		if !owned[i] {
+	for i := range c.w.Pages {
+		d := &c.w.Pages[i]
+		if d.Frame.Buf == nil {
 			d.Frame = c.frames[used]
-			c.frames[used] = aligned.Frame{}
 			used++
-			copy(d.Frame.Buf[PageHeader:], w.Data[PageHeader:])
+			copy(d.Frame.Buf[PageHeader:], pages[i].Data[PageHeader:])
 		}
-		d.No, d.LSN = w.No, w.LSN
-		d.CRC = f.desc.Format.Seal(d.Frame.Buf, f.desc.Seed(w.No), w.LSN)
-		d.W = stages.Waiter{Call: call}
+		d.CRC = f.desc.Format.Seal(d.Frame.Buf, f.desc.Seed(d.No), d.LSN)
 	}
-	c.w = stages.Write{File: f.desc, Pages: c.pages[:len(pages)], Taken: c.taken}
-	return c, nil
+	return nil
 }
 
 // send hands a chunk over and waits until it has been taken into batches: from then on its frames
@@ -312,11 +355,14 @@ func (f *File) send(ctx context.Context, c *chunk) error {
 	}
 }
 
+// giveBack releases the memory of a chunk that was not accepted.
 func (f *File) giveBack(c *chunk) {
 	n := 0
 	for i := range c.w.Pages {
-		c.frames[n] = c.w.Pages[i].Frame
-		n++
+		if fr := c.w.Pages[i].Frame; fr.Buf != nil {
+			c.frames[n] = fr
+			n++
+		}
 	}
 	f.e.frames.Put(c.frames[:n])
 	f.e.calls.putChunk(c)
@@ -334,8 +380,9 @@ func (f *File) Sync(ctx context.Context) error {
 	return nil
 }
 
-// Alloc returns n pages of this file's size in the engine's own memory, which WritePages takes
-// over without a copy. It waits while memory is short. What is not written goes back with Free.
+// Alloc fills dst with pages of this file's size in the engine's own memory, which WritePages takes
+// over without a copy. It waits until all of them are there; more than the engine has is
+// ErrTooLarge. What is not written goes back with Free.
 func (f *File) Alloc(ctx context.Context, dst [][]byte) error {
 	if err := f.enter("alloc", true); err != nil {
 		return err
@@ -343,25 +390,30 @@ func (f *File) Alloc(ctx context.Context, dst [][]byte) error {
 	defer f.leave()
 	c := f.e.calls.chunk()
 	defer f.e.calls.putChunk(c)
-	for i := 0; i < len(dst); {
-		n := min(len(dst)-i, chunkPages, f.maxChunk())
-		if err := f.e.frames.Get(ctx, f.desc.PageSize, c.frames[:n]); err != nil {
-			f.Free(dst[:i])
-			return &Error{Op: "alloc", File: f.desc.Name, Err: err}
+	frames := c.frames[:]
+	if len(dst) > len(frames) {
+		frames = make([]aligned.Frame, len(dst))
+	}
+	frames = frames[:len(dst)]
+	// All at once: two callers that each hold a part and wait for the rest would wait for ever.
+	if err := f.e.frames.Get(ctx, f.desc.PageSize, frames); err != nil {
+		if errors.Is(err, aligned.ErrTooLarge) {
+			err = fmt.Errorf("%w: %w", ErrTooLarge, err)
 		}
-		for _, fr := range c.frames[:n] {
-			dst[i] = fr.Buf
-			i++
-		}
+		return &Error{Op: "alloc", File: f.desc.Name, Err: err}
+	}
+	f.e.frames.Lend(frames)
+	for i := range frames {
+		dst[i] = frames[i].Buf
 	}
 	return nil
 }
 
-// Free gives back memory of Alloc that was not written.
+// Free gives back memory of Alloc that was not written, and forgets the rest.
 func (f *File) Free(pages [][]byte) {
 	c := f.e.calls.chunk()
 	for i, b := range pages {
-		if fr, ok := f.e.frames.Lookup(b); ok {
+		if fr, _, ok := f.e.frames.Claim(b); ok {
 			c.frames[0] = fr
 			f.e.frames.Put(c.frames[:1])
 		}

@@ -17,6 +17,7 @@ type frameSet uint16
 type chunk struct {
 	class class
 	free  frameSet
+	lent  frameSet // out with a caller that may write or free it (Lend)
 	use   [slotsPerChunk]uint32
 }
 
@@ -127,6 +128,11 @@ func (p *Pool) frame(i, k int) Frame {
 	}
 }
 
+// place finds a frame that is out.
+func (p *Pool) place(f *Frame) (ch *chunk, k int) {
+	return &p.chunks[int(f.id-1)/slotsPerChunk], int(f.id-1) % slotsPerChunk
+}
+
 // give takes a frame back; its chunk returns to the common list when all of it is free.
 func (p *Pool) give(f *Frame) {
 	i, k := int(f.id-1)/slotsPerChunk, int(f.id-1)%slotsPerChunk
@@ -139,6 +145,7 @@ func (p *Pool) give(f *Frame) {
 	}
 	r := &p.partial[ch.class]
 	ch.free |= 1 << k
+	ch.lent &^= 1 << k
 	r.frames++
 	p.stats.InUse -= int64(ch.class.size())
 	if ch.free != ch.class.allFree() {

@@ -81,6 +81,7 @@ type Pool struct {
 	fixed    int
 	closed   bool
 	released bool
+	failed   error // nobody waits any more (Fail)
 	stats    Stats
 }
 
@@ -122,6 +123,10 @@ func (p *Pool) Get(ctx context.Context, size int, dst []Frame) error {
 		p.take(c, dst)
 		p.mu.Unlock()
 		return nil
+	}
+	if p.failed != nil {
+		p.mu.Unlock()
+		return p.failed
 	}
 	w := p.enqueue(c, dst)
 	p.mu.Unlock()
@@ -194,6 +199,10 @@ func (p *Pool) Lookup(buf []byte) (Frame, bool) {
 	if p.released || len(buf) == 0 {
 		return Frame{}, false
 	}
+	return p.find(buf)
+}
+
+func (p *Pool) find(buf []byte) (Frame, bool) {
 	at := addr(buf) - addr(p.mem)
 	if at >= uintptr(len(p.mem)) {
 		return Frame{}, false
@@ -209,6 +218,50 @@ func (p *Pool) Lookup(buf []byte) (Frame, bool) {
 		return Frame{}, false
 	}
 	return p.frame(i, k), true
+}
+
+// Lend marks frames as given to somebody outside, from whom Claim takes them back.
+func (p *Pool) Lend(frames []Frame) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range frames {
+		ch, k := p.place(&frames[i])
+		ch.lent |= 1 << k
+	}
+}
+
+// Claim takes back the lent frame that buf is, whole: ours says that buf is memory of this pool, ok
+// that it was lent, which it is not any more. So memory that was claimed once, or never lent, is
+// ours and not ok.
+func (p *Pool) Claim(buf []byte) (f Frame, ours, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.released || len(buf) == 0 || addr(buf)-addr(p.mem) >= uintptr(len(p.mem)) {
+		return Frame{}, false, false
+	}
+	f, ok = p.find(buf)
+	if !ok || len(f.Buf) != len(buf) {
+		return Frame{}, true, false
+	}
+	ch, k := p.place(&f)
+	if ch.lent>>k&1 == 0 {
+		return Frame{}, true, false
+	}
+	ch.lent &^= 1 << k
+	return f, true, true
+}
+
+// Fail makes everybody who waits, and whoever would have to, get err. What is there is still given.
+func (p *Pool) Fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failed = err
+	for p.first != nil {
+		w := p.first
+		w.err = err
+		p.remove(w)
+		w.ready <- struct{}{}
+	}
 }
 
 // RegisterWith registers the pool's memory with r, for frames got from now on. When that cannot be
