@@ -3,6 +3,7 @@ package bench
 import (
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"time"
 
@@ -79,6 +80,8 @@ type Config struct {
 	// BoundTime is how long each part of the bound is measured, before and after each interval.
 	// 0 = 250 ms; negative = not at all.
 	BoundTime time.Duration `json:"bound_ns"`
+	// Profile gets a CPU profile of the last measured interval, and of nothing else. nil = none.
+	Profile io.Writer `json:"-"`
 }
 
 // What the engine does when its options are zero; the bounds are taken at the same cadence.

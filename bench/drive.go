@@ -83,7 +83,7 @@ func newDrive(ctx context.Context, dir string, c driveConfig) (d *drive, err err
 	if d.rand, err = d.file(ctx, filepath.Join(dir, "random"), c.bytes); err != nil {
 		return d, err
 	}
-	d.seq, err = d.file(ctx, filepath.Join(dir, "sequential"), max(seqFileBytes, int64(4*run)))
+	d.seq, err = d.file(ctx, filepath.Join(dir, "sequential"), d.seqBytes())
 	return d, err
 }
 
@@ -153,6 +153,11 @@ func (d *drive) close() error {
 	return first
 }
 
+// seqBytes is the size of the file for sequential writes: a few batches at least.
+func (d *drive) seqBytes() int64 {
+	return max(min(seqFileBytes, d.c.bytes), int64(4*d.c.page*d.c.batch))
+}
+
 func (d *drive) random(every int) *stream {
 	n := d.c.bytes / int64(d.c.page)
 	s := newStream(d.rand, d.pages, func() int64 { return d.rng.Int64N(n) * int64(d.c.page) }, d.comps)
@@ -164,7 +169,7 @@ func (d *drive) random(every int) *stream {
 
 func (d *drive) sequential(every int) *stream {
 	run := int64(d.c.page * d.c.batch)
-	n, k := max(seqFileBytes, 4*run)/run, int64(-1)
+	n, k := d.seqBytes()/run, int64(-1)
 	s := newStream(d.seq, d.runs, func() int64 { k = (k + 1) % n; return k * run }, d.comps)
 	if s.every = every; every > 0 {
 		s.ahead = batchesUnflushed

@@ -53,7 +53,7 @@ func (l *limiter) fio(ctx context.Context, r *LimitResult) error {
 	random := append(base(l.d.rand.Name(), l.d.c.bytes), "--rw=randwrite",
 		fmt.Sprintf("--bs=%d", l.c.PageBytes), fmt.Sprintf("--iodepth=%d", l.c.Depth), "--norandommap")
 	run := l.c.PageBytes * l.c.Batch
-	sequential := append(base(l.d.seq.Name(), seqFileBytes), "--rw=write",
+	sequential := append(base(l.d.seq.Name(), l.d.seqBytes()), "--rw=write",
 		fmt.Sprintf("--bs=%d", run), fmt.Sprintf("--iodepth=%d", batchesInFlight))
 	synced := append(append([]string{}, random...), fmt.Sprintf("--fdatasync=%d", l.c.Batch))
 	r.FIO.Command = append([]string{"fio"}, random...)

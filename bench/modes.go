@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -30,7 +31,7 @@ func (m *ModesResult) WriteText(out io.Writer) error {
 		w.printf("\nlog: %s records of %d bytes a second from %d clients, p50 %s, p99 %s, %.1f us CPU a record\n", Count(m.WAL.RecordsPerSecond),
 			m.WAL.RecordBytes, m.WAL.Clients, Micros(l.P50), Micros(l.P99), m.WAL.CPU)
 	}
-	if r.Interrupted {
+	if slices.ContainsFunc(m.Runs, func(r *Result) bool { return r.Interrupted }) {
 		w.printf("\nINTERRUPTED: partial results\n")
 	}
 	w.printf("\n%s\n", m.Meaning)

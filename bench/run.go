@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 )
 
@@ -91,7 +92,11 @@ func (m *measurer) rounds() error {
 		for i, s := range m.ss {
 			done := float64(round*len(m.ss)+i) / float64(n*len(m.ss))
 			m.p.say(fmt.Sprintf("%s, %d of %d", s.c.Mode, round+1, n), 0.15+0.8*done)
-			in, err := m.one(s, m.out[i].BoundKind)
+			var profile io.Writer
+			if round == n-1 {
+				profile = s.c.Profile
+			}
+			in, err := m.one(s, m.out[i].BoundKind, profile)
 			if in.Pages > 0 {
 				m.out[i].Repeats = append(m.out[i].Repeats, in)
 			}
@@ -104,12 +109,12 @@ func (m *measurer) rounds() error {
 }
 
 // one is an interval between two measurements of its bound.
-func (m *measurer) one(s *session, kind string) (Interval, error) {
+func (m *measurer) one(s *session, kind string, profile io.Writer) (Interval, error) {
 	before, err := m.bound(s, kind)
 	if err != nil {
 		return Interval{}, err
 	}
-	in, err := s.interval(m.ctx, s.c.Duration)
+	in, err := s.interval(m.ctx, s.c.Duration, profile)
 	in.Bounds = before
 	if err == nil {
 		// Nothing of ours may be under way while the drive is asked again.

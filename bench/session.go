@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -35,7 +36,7 @@ const stallAfter = 30 * time.Second
 
 // newSession makes directory, target and clients. c has been validated and has its defaults.
 func newSession(ctx context.Context, c Config) (s *session, err error) {
-	s = &session{c: c, contents: newContents(c.Seed, c.Zeros), ledger: make([]uint64, c.pages())}
+	s = &session{c: c, contents: newContents(c.Seed, c.Zeros)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
@@ -50,6 +51,7 @@ func newSession(ctx context.Context, c Config) (s *session, err error) {
 	if err := root.room(c.SizeBytes + min(c.SizeBytes, maxRandomBytes) + seqFileBytes + logKept + 256<<20); err != nil {
 		return s, err
 	}
+	s.ledger = make([]uint64, c.pages())
 	if err := s.openTarget(ctx, root); err != nil {
 		return s, err
 	}
@@ -117,7 +119,7 @@ func (s *session) close(ctx context.Context) error {
 
 // interval runs all clients for warm-up and d, and returns what they did in d. When ctx ends early
 // the figures are of what there was, and the error is ctx's.
-func (s *session) interval(ctx context.Context, d time.Duration) (Interval, error) {
+func (s *session) interval(ctx context.Context, d time.Duration, profile io.Writer) (Interval, error) {
 	hard, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	stop := make(chan struct{})
@@ -139,7 +141,7 @@ func (s *session) interval(ctx context.Context, d time.Duration) (Interval, erro
 	before := s.snapshot()
 	s.phase.Store(measuring)
 	if err == nil {
-		err = w.watch(ctx, before, d)
+		err = profiled(profile, func() error { return w.watch(ctx, before, d) })
 	}
 	after := s.snapshot()
 	s.phase.Store(stopping)

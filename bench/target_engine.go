@@ -25,11 +25,15 @@ const dataFile = "pages"
 func engineOptions(c *Config, dir, walDir, dwbDir string) untorn.Options {
 	// Twice what all clients have in flight: what was acknowledged early holds memory a while longer.
 	memory := 2*int64(c.Clients)*int64(c.Batch)*int64(c.PageBytes) + int64(c.Batches+8)*int64(c.BatchBytes)
-	return untorn.Options{
+	o := untorn.Options{
 		Dir: dir, WALDir: walDir, DWBDir: dwbDir, Backend: c.Backend, Depth: c.Depth,
 		BatchBytes: c.BatchBytes, Batches: c.Batches, Unflushed: min(batchesUnflushed, c.Batches),
 		Memory: max(memory, 64<<20), Unsafe: c.Mode == None,
 	}
+	if c.LogBytes == 0 { // little goes into the log: do not zero 64 MiB of it first
+		o.SegmentBytes = 8 << 20
+	}
+	return o
 }
 
 func newEngineTarget(ctx context.Context, c *Config, o untorn.Options) (*engineTarget, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -17,141 +18,6 @@ import (
 	"github.com/untorn/untorn/ring"
 	"github.com/untorn/untorn/walstage"
 )
-
-// WALConfig is one run of the log alone. The zero value of a field means its default.
-type WALConfig struct {
-	Dir         string        `json:"dir"`
-	RecordBytes int           `json:"record_bytes"` // 0 = 1024
-	Clients     int           `json:"clients"`      // 0 = 64
-	Duration    time.Duration `json:"duration_ns"`  // 0 = 10 s
-	Warmup      time.Duration `json:"warmup_ns"`    // 0 = 1 s; negative = none
-	// Commit is "sync": every append waits until its record is durable; or "async": no append waits,
-	// and a flush every 10 ms bounds what a crash may take. "" = sync.
-	Commit string `json:"commit"`
-	// Method is how groups are made durable: "auto", "dsync" or "flush". "" = auto.
-	Method  string       `json:"method"`
-	Groups  int          `json:"groups_in_flight"` // at most; 0 = the engine's default
-	Backend ring.Backend `json:"backend"`
-	Repeat  int          `json:"repeat"` // 0 = 1
-	Verify  bool         `json:"verify"`
-	Keep    bool         `json:"keep,omitempty"`
-}
-
-// asyncFlush is how much an asynchronous commit may lose, in time.
-const asyncFlush = 10 * time.Millisecond
-
-func (c WALConfig) withDefaults() WALConfig {
-	def := func(p *int, v int) {
-		if *p == 0 {
-			*p = v
-		}
-	}
-	def(&c.RecordBytes, 1024)
-	def(&c.Clients, 64)
-	def(&c.Repeat, 1)
-	if c.Duration == 0 {
-		c.Duration = 10 * time.Second
-	}
-	if c.Warmup == 0 {
-		c.Warmup = time.Second
-	}
-	c.Warmup = max(c.Warmup, 0)
-	if c.Commit == "" {
-		c.Commit = "sync"
-	}
-	if c.Method == "" {
-		c.Method = "auto"
-	}
-	if c.Backend == "" {
-		c.Backend = ring.Auto
-	}
-	return c
-}
-
-var methods = map[string]walstage.Commit{
-	"auto": walstage.CommitAuto, "dsync": walstage.CommitDSync, "flush": walstage.CommitFlush,
-}
-
-// Validate returns every complaint, joined; each matches ErrUsage.
-func (c WALConfig) Validate() error {
-	c = c.withDefaults()
-	var errs []error
-	bad := func(format string, a ...any) {
-		errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrUsage}, a...)...))
-	}
-	if c.RecordBytes < walHeader || c.RecordBytes > 256<<10 {
-		bad("record size %d is not from %d to 256 KiB", c.RecordBytes, walHeader)
-	}
-	if c.Clients < 1 || c.Clients > 4096 {
-		bad("clients is %d, want 1 to 4096", c.Clients)
-	}
-	if c.Repeat < 1 || c.Repeat > 1000 {
-		bad("repeat is %d, want 1 to 1000", c.Repeat)
-	}
-	if c.Duration < 0 {
-		bad("duration %v is negative", c.Duration)
-	}
-	if c.Groups < 0 || c.Groups > 32 {
-		bad("groups in flight is %d, want 0 to 32", c.Groups)
-	}
-	if c.Commit != "sync" && c.Commit != "async" {
-		bad("unknown commit %q (sync, async)", c.Commit)
-	}
-	if _, ok := methods[c.Method]; !ok {
-		bad("unknown method %q (auto, dsync, flush)", c.Method)
-	}
-	if err := (ring.Config{Backend: c.Backend}).Validate(); err != nil {
-		bad("%v", err)
-	}
-	return errors.Join(errs...)
-}
-
-// WALResult is one run of the log.
-type WALResult struct {
-	Schema        string `json:"schema"`
-	Backend       string `json:"backend"`
-	BackendReason string `json:"backend_reason"`
-	RecordBytes   int    `json:"record_bytes"`
-	Clients       int    `json:"clients"`
-	Commit        string `json:"commit"`
-	LogCommit     string `json:"log_commit"` // how groups were made durable
-	WALInterval          // the median one by records_per_second
-	// Bare is one DSYNC write of a block by a lone caller, measured in the same directory before and
-	// after: what a single appender cannot beat.
-	Bare        Latency       `json:"bare_dsync_us"`
-	Spread      WALSpread     `json:"spread"`
-	Repeats     []WALInterval `json:"repeats"`
-	Verify      *Verified     `json:"verify,omitempty"`
-	Interrupted bool          `json:"interrupted"`
-	Host        Host          `json:"host"`
-	Config      WALConfig     `json:"config"`
-	Command     []string      `json:"command"`
-	Started     string        `json:"started"`
-}
-
-// WALInterval is one measured interval.
-type WALInterval struct {
-	Seconds          float64 `json:"seconds"`
-	Records          uint64  `json:"records"`
-	RecordsPerSecond float64 `json:"records_per_second"`
-	BytesPerSecond   float64 `json:"bytes_per_second"`
-	Latency          Latency `json:"latency_us"`
-	CPU              float64 `json:"cpu_us_per_record"`
-	Allocs           float64 `json:"allocs_per_record"`
-	RecordsPerGroup  float64 `json:"records_per_group"`
-	GroupsPerSecond  float64 `json:"groups_per_second"`
-	// DeviceBytes written to the log for each byte of a record: headers, frames and padding.
-	DeviceBytes float64 `json:"device_bytes_per_record_byte"`
-	Depth       int     `json:"groups_in_flight"`
-}
-
-// WALSpread over the repeats.
-type WALSpread struct {
-	RecordsPerSecond MinMedMax `json:"records_per_second"`
-	P50              MinMedMax `json:"latency_us_p50"`
-	P99              MinMedMax `json:"latency_us_p99"`
-	CPU              MinMedMax `json:"cpu_us_per_record"`
-}
 
 // walSession is an engine with appenders.
 type walSession struct {
@@ -184,8 +50,12 @@ func RunWAL(ctx context.Context, c WALConfig, p Progress) (r *WALResult, err err
 	for i := range s.c.Repeat {
 		p.say(fmt.Sprintf("log, %d of %d", i+1, s.c.Repeat), 0.05+0.9*float64(i)/float64(s.c.Repeat))
 		var one WALInterval
-		if err = bareSync(ctx, s.dir.Path, s.c.Backend, bare); err == nil {
-			one, err = s.interval(ctx)
+		if err = s.bareSync(ctx, bare); err == nil {
+			var profile io.Writer
+			if i == s.c.Repeat-1 {
+				profile = s.c.Profile
+			}
+			one, err = s.interval(ctx, profile)
 		}
 		if one.Records > 0 && (err == nil || len(r.Repeats) == 0) {
 			r.Repeats = append(r.Repeats, one)
@@ -262,7 +132,7 @@ func (r *WALResult) finish(bare *hdrhistogram.Histogram, interrupted bool) {
 }
 
 // interval lets all appenders run for warm-up and the duration.
-func (s *walSession) interval(ctx context.Context) (WALInterval, error) {
+func (s *walSession) interval(ctx context.Context, profile io.Writer) (WALInterval, error) {
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	s.phase.Store(warming)
@@ -285,7 +155,7 @@ func (s *walSession) interval(ctx context.Context) (WALInterval, error) {
 	a := s.snapshot()
 	s.phase.Store(measuring)
 	if err == nil {
-		err = pass(ctx, s.c.Duration, failed)
+		err = profiled(profile, func() error { return pass(ctx, s.c.Duration, failed) })
 	}
 	b := s.snapshot()
 	s.phase.Store(stopping)
@@ -373,7 +243,8 @@ func flushOften(ctx context.Context, e *untorn.Engine, stop <-chan struct{}) err
 }
 
 // bareSync adds some DSYNC writes of one block to h.
-func bareSync(ctx context.Context, dir string, b ring.Backend, h *hdrhistogram.Histogram) error {
+func (s *walSession) bareSync(ctx context.Context, h *hdrhistogram.Histogram) error {
+	dir, b := s.dir.Path, s.c.Backend
 	r, err := ring.New(ring.Config{Backend: b})
 	if err != nil {
 		return err
@@ -391,7 +262,7 @@ func bareSync(ctx context.Context, dir string, b ring.Backend, h *hdrhistogram.H
 		return err
 	}
 	op := ring.Op{Kind: ring.Write, Flags: ring.DSync, File: f, Buf: aligned.Alloc(int(block), int(block))}
-	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
+	for end := time.Now().Add(min(s.c.Duration, 300*time.Millisecond)); time.Now().Before(end); {
 		op.Off = (op.Off + block) % (4 << 20)
 		start := time.Now()
 		if err := r.Do(&op); err != nil {

@@ -3,13 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 
 	"github.com/untorn/untorn/bench"
 )
 
 func runWAL(ctx context.Context, c *call) error {
 	var o bench.WALConfig
-	var jsonTo string
+	var jsonTo, profile string
 	c.fs.StringVar(&o.Dir, "dir", "", "")
 	c.fs.Var(small{&o.RecordBytes}, "record", "")
 	c.fs.IntVar(&o.Clients, "clients", 0, "")
@@ -22,6 +23,7 @@ func runWAL(ctx context.Context, c *call) error {
 	c.fs.BoolVar(&o.Verify, "verify", false, "")
 	c.fs.BoolVar(&o.Keep, "keep", false, "")
 	c.fs.StringVar(&jsonTo, "json", "", "")
+	c.fs.StringVar(&profile, "cpuprofile", "", "")
 	c.backend(&o.Backend)
 	if err := c.parse(0); err != nil {
 		return err
@@ -30,7 +32,12 @@ func runWAL(ctx context.Context, c *call) error {
 		return err
 	}
 	p, done := c.progress()
-	r, err := bench.RunWAL(ctx, o, p)
+	var r *bench.WALResult
+	err := c.profiled(profile, func(w io.Writer) (err error) {
+		o.Profile = w
+		r, err = bench.RunWAL(ctx, o, p)
+		return err
+	})
 	done()
 	if r == nil || len(r.Repeats) == 0 {
 		return err

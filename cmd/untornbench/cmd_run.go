@@ -47,6 +47,7 @@ func runRun(ctx context.Context, c *call) error {
 	c.workload(&o)
 	c.outputs(&to)
 	c.fs.StringVar(&to.hgrm, "hgrm", "", "")
+	c.fs.StringVar(&to.profile, "cpuprofile", "", "")
 	c.fs.Func("mode", "", func(v string) error { o.Mode = bench.Mode(v); return nil })
 	c.fs.BoolVar(&o.Unsafe, "unsafe", false, "")
 	c.fs.Float64Var(&o.Rate, "rate", 0, "")
@@ -58,7 +59,12 @@ func runRun(ctx context.Context, c *call) error {
 		return err
 	}
 	p, done := c.progress()
-	r, err := bench.Run(ctx, o, p)
+	var r *bench.Result
+	err := c.profiled(to.profile, func(w io.Writer) (err error) {
+		o.Profile = w
+		r, err = bench.Run(ctx, o, p)
+		return err
+	})
 	done()
 	if r == nil || len(r.Repeats) == 0 {
 		return err

@@ -60,6 +60,7 @@ usage: untornbench run [-dir D] [-mode doublewrite|detect|none|naive|naive-batch
          [-backend auto|uring|threads|buffered] [-depth 64] [-dwb-batch 1MiB] [-dwb-batches 4]
          [-log BYTES] [-zeros P] [-seed 1] [-bound 250ms] [-wal-dir W] [-dwb-dir B]
          [-verify] [-keep] [-json FILE] [-html FILE] [-hgrm FILE] [-gobench FILE]
+         [-cpuprofile FILE]
 
 Where
   -dir D           a scratch directory is made in here, and removed at the end; D is made, and
@@ -99,6 +100,7 @@ Result
   -html FILE       the report, one file that needs no network
   -hgrm FILE       the latency distribution as HdrHistogram's plotter reads it
   -gobench FILE    the figures as go test -bench prints them, for benchstat
+  -cpuprofile FILE a CPU profile of the last measured interval, for go tool pprof
 
 cpu_us_per_page is user and system time of the whole process, the clients' own work included; what
 filling a page takes of it is stated beside it.
@@ -116,6 +118,7 @@ const helpWAL = `untornbench wal measures the log alone: clients append a record
 usage: untornbench wal [-dir D] [-record 1024] [-clients 64] [-duration 10s] [-warmup 1s] [-repeat 1]
          [-commit sync|async] [-method auto|dsync|flush] [-groups N]
          [-backend auto|uring|threads|buffered] [-verify] [-keep] [-json FILE]
+         [-cpuprofile FILE]
 
   -record N        bytes of a record (default 1024), 16 to 256KiB
   -clients N       callers, each with one record at a time (default 64)
@@ -126,7 +129,7 @@ usage: untornbench wal [-dir D] [-record 1024] [-clients 64] [-duration 10s] [-w
   -groups N        most groups in flight (default: the engine's 4; it starts with one and adapts)
   -verify          close, open again, and check every record the log still has: contents, order, and
                    that the last ones acknowledged are there
-  -dir, -duration, -warmup, -repeat, -backend, -keep, -json   as in untornbench run -h
+  -dir, -duration, -warmup, -repeat, -backend, -keep, -json, -cpuprofile   as in untornbench run -h
 
 Segments are recycled by a checkpoint every 192 MiB, as in a service that runs for long. A bare DSYNC
 write of one block is timed beside it: what a lone appender cannot beat.

@@ -122,6 +122,14 @@ func (c *call) write(name string, f func(io.Writer) error) error {
 	return errors.Join(f(w), w.Close())
 }
 
+// profiled runs f with a writer for its CPU profile, which is nil if none was asked for.
+func (c *call) profiled(name string, f func(io.Writer) error) error {
+	if name == "" {
+		return f(nil)
+	}
+	return c.write(name, f)
+}
+
 // report writes the table, unless standard output is taken by the JSON.
 func (c *call) report(jsonTo string, v any, text func(io.Writer) error) error {
 	err := c.write(jsonTo, func(w io.Writer) error { return bench.WriteJSON(w, v) })

@@ -1,0 +1,108 @@
+package bench
+
+import (
+	"bytes"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func result(pages ...float64) *Result {
+	r := &Result{Schema: SchemaRun, Mode: Doublewrite, Config: Config{}.withDefaults(), Host: Host{Machine: "m", Kernel: "k"}}
+	for _, p := range pages {
+		r.Repeats = append(r.Repeats, Interval{PagesPerSecond: p, Bound: 2 * p, Efficiency: 0.5, Seconds: 1, CPU: 5})
+	}
+	r.Interval, r.Spread = median(r.Repeats), spread(r.Repeats)
+	return r
+}
+
+func TestSpread(t *testing.T) {
+	if got := minMedMax([]float64{5, 1, 3}); got != (MinMedMax{1, 3, 5}) {
+		t.Error(got)
+	}
+	if got := minMedMax([]float64{4, 1, 2, 3}); got != (MinMedMax{1, 2.5, 4}) {
+		t.Error(got)
+	}
+	if got := minMedMax(nil); got != (MinMedMax{}) {
+		t.Error(got)
+	}
+	// The median of intervals is one that was.
+	if r := result(40, 10, 30, 20); r.PagesPerSecond != 20 {
+		t.Errorf("median interval has %v", r.PagesPerSecond)
+	}
+}
+
+func TestVerdictSaysNoMoreThanTheRangesAllow(t *testing.T) {
+	for _, c := range []struct {
+		a, b []float64
+		more bool
+		want string
+	}{
+		{[]float64{100, 101, 102}, []float64{110, 111, 112}, true, "better, by 7.8 % at least"},
+		{[]float64{110, 111, 112}, []float64{100, 101, 102}, true, "worse, by 7.3 % at least"},
+		{[]float64{110, 111, 112}, []float64{100, 101, 102}, false, "better, by 7.3 % at least"},
+		{[]float64{100, 105, 110}, []float64{108, 111, 115}, true, "no difference shown"},
+		{[]float64{100, 100}, []float64{200, 200, 200}, true, "too few repeats"},
+	} {
+		ch := Change{A: minMedMax(c.a), B: minMedMax(c.b), N: [2]int{len(c.a), len(c.b)}, More: c.more}
+		if got := ch.Verdict(); !strings.Contains(got, c.want) {
+			t.Errorf("%v against %v: %q, want %q in it", c.b, c.a, got, c.want)
+		}
+	}
+}
+
+func TestCompareRefusesWhatIsNotAlike(t *testing.T) {
+	a := result(10, 11, 12)
+	same := result(20, 21, 22)
+	same.Config.Repeat, same.Config.Dir, same.Config.Verify = 9, "elsewhere", true
+	if _, differ, err := Compare(a, same, false); err != nil || len(differ) > 0 {
+		t.Fatalf("%v, %v", differ, err)
+	}
+	for what, change := range map[string]func(*Result){
+		"machine": func(r *Result) { r.Host.Machine = "other" },
+		"kernel":  func(r *Result) { r.Host.Kernel = "7" },
+		"mode":    func(r *Result) { r.Config.Mode = None },
+		"clients": func(r *Result) { r.Config.Clients = 1 },
+		"page":    func(r *Result) { r.Config.PageBytes = 4096 },
+	} {
+		b := result(20, 21, 22)
+		change(b)
+		_, differ, err := Compare(a, b, false)
+		if !errors.Is(err, ErrDifferent) || len(differ) != 1 || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: %v, %v", what, differ, err)
+		}
+		changes, differ, err := Compare(a, b, true)
+		if err != nil || len(changes) == 0 || len(differ) != 1 {
+			t.Errorf("%s, forced: %v", what, err)
+		}
+		var out bytes.Buffer
+		if err := WriteChanges(&out, changes, differ); err != nil || !strings.Contains(out.String(), "although they differ") {
+			t.Errorf("%s: %v\n%s", what, err, out.String())
+		}
+	}
+	if _, _, err := Compare(a, &WALResult{}, true); !errors.Is(err, ErrDifferent) {
+		t.Errorf("a run against a log: %v", err)
+	}
+}
+
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	for name, v := range map[string]any{
+		"run": result(1), "wal": &WALResult{Schema: SchemaWAL}, "limit": &LimitResult{Schema: SchemaLimit},
+		"modes": &ModesResult{Schema: SchemaCompare, Runs: []*Result{result(1)}},
+	} {
+		p := filepath.Join(dir, name)
+		writeFile(t, p, func(b *bytes.Buffer) error { return WriteJSON(b, v) })
+		if _, err := Load(p); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, text := range map[string]string{"empty": "", "other": `{"schema":"x"}`, "broken": `{"schema":`} {
+		p := filepath.Join(dir, name)
+		writeFile(t, p, func(b *bytes.Buffer) error { b.WriteString(text); return nil })
+		if _, err := Load(p); !errors.Is(err, ErrSchema) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package bench
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/untorn/untorn/ring"
+)
+
+// slowRing completes one op every 10 us, the newest first, so that writes are in flight whenever a
+// flush begins.
+type slowRing struct {
+	ring.Ring
+	ops     chan *ring.Op
+	writes  int // completed
+	flushes int
+	fail    error
+}
+
+func newSlowRing(t *testing.T, fail error) *slowRing {
+	r := &slowRing{ops: make(chan *ring.Op, 64), fail: fail}
+	t.Cleanup(func() { close(r.ops) })
+	go r.run()
+	return r
+}
+
+func (r *slowRing) Submit(ops ...*ring.Op) {
+	for _, op := range ops {
+		r.ops <- op
+	}
+}
+
+func (r *slowRing) run() {
+	var waiting []*ring.Op
+	for op := range r.ops {
+		waiting = append(waiting, op)
+		for len(waiting) > 0 {
+			time.Sleep(10 * time.Microsecond)
+			for n := len(r.ops); n > 0; n-- {
+				waiting = append(waiting, <-r.ops)
+			}
+			last := waiting[len(waiting)-1]
+			waiting = waiting[:len(waiting)-1]
+			if last.Err = r.fail; last.Kind == ring.Write {
+				r.writes++
+			} else {
+				r.flushes++
+			}
+			last.Done <- last
+		}
+	}
+}
+
+func TestLoadCountsWhatAFlushCovered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const depth, every = 16, 8
+		comps := make(chan *ring.Op, depth+1)
+		r := newSlowRing(t, nil)
+		s := newStream(nil, make([]buffer, depth), func() int64 { return 0 }, comps)
+		s.every, s.ahead = every, 4*every
+		took, err := load(t.Context(), r, comps, 50*time.Millisecond, s)
+		if err != nil || took < 50*time.Millisecond {
+			t.Fatal(took, err)
+		}
+		if r.flushes < 100 || s.done < 1000 {
+			t.Fatalf("%d flushes, %d done", r.flushes, s.done)
+		}
+		if s.done > r.writes || s.done < r.writes-5*every {
+			t.Fatalf("%d writes count as flushed, %d were completed", s.done, r.writes)
+		}
+		if len(s.free) != depth {
+			t.Fatalf("%d of %d buffers came back", len(s.free), depth)
+		}
+	})
+}
+
+func TestLoadEndsWithTheFirstError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		comps := make(chan *ring.Op, 5)
+		broken := errors.New("broken")
+		r := newSlowRing(t, broken)
+		s := newStream(nil, make([]buffer, 4), func() int64 { return 0 }, comps)
+		if _, err := load(t.Context(), r, comps, time.Minute, s); !errors.Is(err, broken) {
+			t.Fatal(err)
+		}
+	})
+}

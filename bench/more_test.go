@@ -1,0 +1,202 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/untorn/untorn/page"
+)
+
+func TestWALEndToEnd(t *testing.T) {
+	for _, commit := range []string{"sync", "async"} {
+		c := WALConfig{
+			Dir: t.TempDir(), Clients: 4, RecordBytes: 200, Commit: commit, Repeat: 2, Verify: true,
+			Duration: 100 * time.Millisecond, Warmup: 20 * time.Millisecond,
+		}
+		r, err := RunWAL(t.Context(), c, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Records == 0 || r.Latency.Count == 0 || r.Bare.Count == 0 || len(r.Repeats) != 2 || r.CPU <= 0 {
+			t.Fatalf("%+v", r)
+		}
+		if v := r.Verify; !v.OK || v.Checked == 0 || v.Checked != v.Written {
+			t.Fatalf("%s: %+v", commit, v)
+		}
+		empty(t, c.Dir)
+	}
+	if _, err := RunWAL(t.Context(), WALConfig{Commit: "x", RecordBytes: 1}, nil); !errors.Is(err, ErrUsage) {
+		t.Fatal(err)
+	}
+}
+
+func TestLimitEndToEnd(t *testing.T) {
+	dir := t.TempDir()
+	c := LimitConfig{Dir: dir, SizeBytes: 8 << 20, Duration: 20 * time.Millisecond, Repeat: 2, Sync: true, NoFIO: true}
+	r, err := Limit(t.Context(), c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.RandomPages <= 0 || r.SequentialBytes <= 0 || r.Flush.P50 <= 0 || r.Free <= 0 || r.Flushed <= 0 || r.Overlapped <= 0 || r.DSync.P50 <= 0 {
+		t.Fatalf("%+v", r)
+	}
+	durable, not := 0, 0
+	for _, s := range r.SyncTable {
+		if s.Latency.Count == 0 {
+			t.Errorf("%s was not timed", s.Method)
+		}
+		if s.Durable {
+			durable++
+		} else if not++; s.Note == "" {
+			t.Errorf("%s is not durable, and nobody says why", s.Method)
+		}
+	}
+	if durable == 0 || not == 0 {
+		t.Errorf("%d durable ways, %d others", durable, not)
+	}
+	empty(t, dir)
+}
+
+func TestLimitBesideFIO(t *testing.T) {
+	if _, err := exec.LookPath("fio"); err != nil {
+		t.Skip("fio is not installed")
+	}
+	c := LimitConfig{Dir: t.TempDir(), SizeBytes: 8 << 20, Duration: 50 * time.Millisecond, Repeat: 1}
+	r, err := Limit(t.Context(), c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.FIO == nil || r.FIO.RandomPages <= 0 || r.FIO.RandomCPU <= 0 || r.FIO.SequentialBytes <= 0 || r.FIO.RandomSynced <= 0 {
+		t.Fatalf("%+v", r.FIO)
+	}
+}
+
+// liar is a target that forgets, tears or misplaces one page.
+type liar struct {
+	target
+	images map[page.No][]byte
+	hide   map[page.No][]byte
+}
+
+func (l *liar) settle(context.Context) error { return nil }
+func (l *liar) reopen(context.Context) error { l.images = l.hide; return nil }
+func (l *liar) worker(int) worker            { return &liarWorker{l: l} }
+
+type liarWorker struct {
+	worker
+	l *liar
+}
+
+func (w *liarWorker) get(_ context.Context, nos []page.No, see func(int, []byte)) error {
+	for i, no := range nos {
+		see(i, w.l.images[no])
+	}
+	return nil
+}
+
+func TestVerifyNoticesEveryLie(t *testing.T) {
+	const pages = 130
+	c := newContents(1, 0)
+	image := func(no page.No, v uint64) []byte {
+		b := make([]byte, 4096)
+		c.fill(b, no, v)
+		return b
+	}
+	for name, lie := range map[string]func(map[page.No][]byte){
+		"older":     func(m map[page.No][]byte) { m[77] = image(77, 2) },
+		"newer":     func(m map[page.No][]byte) { m[77] = image(77, 4) },
+		"lost":      func(m map[page.No][]byte) { m[77] = make([]byte, 4096) },
+		"torn":      func(m map[page.No][]byte) { copy(m[77][2048:], image(77, 2)[2048:]) },
+		"misplaced": func(m map[page.No][]byte) { m[77] = image(78, 3) },
+		"":          func(map[page.No][]byte) {},
+	} {
+		fresh := func() map[page.No][]byte {
+			m := map[page.No][]byte{}
+			for no := range page.No(pages) {
+				m[no] = image(no, 3)
+			}
+			return m
+		}
+		for _, late := range []bool{false, true} { // seen at once, or only after opening again
+			l := &liar{images: fresh(), hide: fresh()}
+			if lie(l.hide); !late {
+				lie(l.images)
+			}
+			s := &session{contents: c, ledger: make([]uint64, pages), t: l}
+			for i := range s.ledger {
+				s.ledger[i] = 3
+			}
+			v, err := s.verify(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v.OK != (name == "") || name != "" && (len(v.Wrong) == 0 || !strings.Contains(v.Wrong[0], "page 77")) {
+				t.Errorf("%q, late %t: %+v", name, late, v)
+			}
+		}
+	}
+}
+
+func TestScratchRemovesOnlyItsOwn(t *testing.T) {
+	top := t.TempDir()
+	mine := filepath.Join(top, "there")
+	if err := os.Mkdir(mine, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s, err := newScratch(filepath.Join(mine, "a", "b"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.sub("x"); err != nil {
+		t.Fatal(err)
+	}
+	// Somebody else begins to use one of the directories that were made.
+	other := filepath.Join(mine, "a", "other")
+	if err := os.WriteFile(other, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.remove(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(other); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(mine, "a", "b")); !os.IsNotExist(err) {
+		t.Errorf("b is still there: %v", err)
+	}
+	if s, err = newScratch(mine, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.remove(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(s.Path); err != nil {
+		t.Errorf("keep: %v", err)
+	}
+}
+
+// TestClientAllocatesNothing is the benchmark's own overhead: its loop must not show in
+// allocs_per_page.
+func TestClientAllocatesNothing(t *testing.T) {
+	c := Config{Clients: 1, Batch: 16, SizeBytes: 4 << 20}.withDefaults()
+	w := &slowOnce{}
+	for range c.Batch {
+		w.bufs = append(w.bufs, make([]byte, c.PageBytes))
+	}
+	k := newClient(&c, 0, w, newContents(1, 0), make([]uint64, c.pages()))
+	if n := testing.AllocsPerRun(100, func() {
+		k.picker.fill(k.nos)
+		if err := k.write(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		record(k.writes, time.Millisecond)
+	}); n > 0 {
+		t.Errorf("%v allocations a call", n)
+	}
+}

@@ -1,0 +1,182 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"flag"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func writeFile(t *testing.T, path string, f func(*bytes.Buffer) error) {
+	t.Helper()
+	var b bytes.Buffer
+	if err := f(&b); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// full is a result with something in every field that may be left out.
+func full() *Result {
+	r := result(30_000, 31_000, 32_000)
+	r.Config.WALDir, r.Config.DWBDir, r.Config.Keep = "w", "d", true
+	r.Ack, r.PageBytes, r.BatchPages, r.Clients = "durable", 16384, 64, 16
+	r.Backend, r.BackendReason, r.DirectReason, r.BoundKind = "uring", "works", "-", boundDoublewrite
+	l := Latency{Count: 1000, P50: 100, P90: 200, P99: 300, P999: 400, Max: 500, Curve: [][2]float64{{1, 50}, {50, 100}, {99, 300}, {100, 500}}}
+	r.Latency, r.ReadLatency, r.StartLag, r.ReadPages = l, &l, &l, 5
+	r.Stages = []Stage{{Name: "doublewrite", InboxCapacity: 4, BusyShare: 0.3, Service: Quantiles{Count: 3, P50: 4}}}
+	r.Series = []Sample{{0.5, 30_000, 700}, {1, 32_000, 800}}
+	r.Verify = &Verified{OK: true, Checked: 10, Written: 5, Reopened: true, Wrong: []string{"x"}}
+	r.Host = Host{
+		Machine: "m", OS: "linux", Arch: "amd64", Kernel: "6", CPU: "a <b>", CPUs: 2, MemoryBytes: 1 << 30, FileSystem: "ext4",
+		Mount: []string{"rw"}, Device: "d", Drive: "v", WriteCache: "write back", Scheduler: "none", FlushesOff: "-",
+		Atomic: "required", AtomicReason: "no", Load: 1,
+	}
+	r.Engine = &Engine{RegisteredReason: "-", Regions: 6, BatchBytes: 1 << 20, MemoryBytes: 64 << 20}
+	r.Command = []string{"untornbench", "run", "-dir", "a b"}
+	return r
+}
+
+// TestSchema keeps the names of the JSON: scripts read them. A change needs a new schema name or
+// may only add.
+func TestSchema(t *testing.T) {
+	limit := &LimitResult{
+		Schema: SchemaLimit, FlushAfter: []FlushAfter{{}}, SyncTable: []SyncRow{{Note: "-"}}, FIO: &FIO{},
+		DirectReason: "-", Config: LimitConfig{Keep: true}, Host: full().Host, Spread: map[string]MinMedMax{"random": {}},
+	}
+	wal := &WALResult{
+		Schema: SchemaWAL, Repeats: []WALInterval{{}}, Verify: &Verified{Wrong: []string{"x"}}, Config: WALConfig{Keep: true}, Host: full().Host,
+	}
+	for name, v := range map[string]any{"run": full(), "wal": wal, "limit": limit} {
+		b, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var doc any
+		if err := json.Unmarshal(b, &doc); err != nil {
+			t.Fatal(err)
+		}
+		keys := map[string]bool{}
+		walk(doc, "", keys)
+		got := strings.Join(slices.Sorted(maps.Keys(keys)), "\n") + "\n"
+		path := filepath.Join("testdata", name+".keys")
+		if *update {
+			writeFile(t, path, func(b *bytes.Buffer) error { b.WriteString(got); return nil })
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got != string(want) {
+			t.Errorf("%s: the fields of the JSON changed (-update rewrites %s):\n%s", name, path, got)
+		}
+	}
+}
+
+func walk(v any, at string, keys map[string]bool) {
+	switch x := v.(type) {
+	case map[string]any:
+		for k, e := range x {
+			walk(e, strings.TrimPrefix(at+"."+k, "."), keys)
+		}
+	case []any:
+		for _, e := range x {
+			walk(e, at+"[]", keys)
+		}
+	default:
+		keys[at] = true
+	}
+}
+
+func modesOf(rs ...*Result) *ModesResult {
+	m := &ModesResult{Schema: SchemaCompare, Runs: rs, Command: []string{"untornbench"}}
+	m.Conclude()
+	return m
+}
+
+func TestReportStandsAlone(t *testing.T) {
+	none := full()
+	none.Mode, none.Verify = None, &Verified{Wrong: []string{"page <7> is torn"}}
+	m := modesOf(full(), none)
+	m.WAL = &WALResult{WALInterval: WALInterval{Latency: full().Latency}}
+	var b bytes.Buffer
+	if err := m.WriteHTML(&b); err != nil {
+		t.Fatal(err)
+	}
+	h := b.String()
+	for _, want := range []string{
+		"doublewrite", "none", "What it means", "prefers-color-scheme: dark", "page &lt;7&gt; is torn", "a &lt;b&gt;", "<svg", "untornbench",
+	} {
+		if !strings.Contains(h, want) {
+			t.Errorf("%q is not in the report", want)
+		}
+	}
+	if bad := regexp.MustCompile(`(?i)https?://|<script|<link|@import|url\(|src=`).FindString(h); bad != "" {
+		t.Errorf("the report asks for something from elsewhere: %s", bad)
+	}
+	if strings.Contains(h, "NaN") || strings.Contains(h, "Inf") {
+		t.Error("a coordinate is not a number")
+	}
+	for _, svg := range regexp.MustCompile(`(?s)<svg.*?</svg>`).FindAllString(h, -1) {
+		d := xml.NewDecoder(strings.NewReader(svg))
+		for {
+			if _, err := d.Token(); err == io.EOF {
+				break
+			} else if err != nil {
+				t.Fatalf("a drawing is not well-formed: %v", err)
+			}
+		}
+	}
+}
+
+func TestTextReports(t *testing.T) {
+	one := full()
+	late := full()
+	late.Interrupted, late.Mode = true, None
+	for name, f := range map[string]func(io.Writer) error{
+		"run": one.WriteText, "interrupted": late.WriteText, "modes": modesOf(one, late).WriteText,
+		"wal": (&WALResult{Commit: "async", Repeats: make([]WALInterval, 2)}).WriteText,
+		"limit": (&LimitResult{
+			SyncTable: []SyncRow{{"direct", 4096, false, "gone", Latency{P50: 9}}, {"direct + DSYNC", 4096, true, "", Latency{P50: 99}}},
+			Spread:    map[string]MinMedMax{"random": {1, 2, 3}},
+		}).WriteText,
+		"hgrm": func(w io.Writer) error { one.hist = newHistogram(); return one.WriteHGRM(w) },
+		"go":   func(w io.Writer) error { return WriteGoBench(w, []*Result{one}) },
+	} {
+		var b bytes.Buffer
+		if err := f(&b); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, want := range map[string][]string{
+			"run": {"30.", "bound", "efficiency", "verified"}, "interrupted": {"INTERRUPTED"}, "modes": {"What it means", "INTERRUPTED"},
+			"wal": {"a crash takes up to 10ms"}, "limit": {"NOT DURABLE: gone", "durable"}, "hgrm": {"Percentile"},
+			"go": {"BenchmarkRun/mode=doublewrite/page=16384/clients=16/batch=64/ack=durable-", "pages/s"},
+		}[name] {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("%s: %q is not in\n%s", name, want, b.String())
+			}
+		}
+		if strings.Contains(b.String(), "%!") {
+			t.Errorf("%s: a bad format:\n%s", name, b.String())
+		}
+	}
+}
+
+func TestQuotedCommandSurvivesAShell(t *testing.T) {
+	got := strings.Join(quoted([]string{"untornbench", "-dir", "a b", "it's", "", "-n=3"}), " ")
+	if want := `untornbench -dir 'a b' 'it'\''s' '' -n=3`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}

@@ -1,0 +1,195 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/untorn/untorn/ring"
+)
+
+// little is a run that takes a moment.
+func little(t testing.TB, m Mode) Config {
+	return Config{
+		Dir: t.TempDir(), Mode: m, Unsafe: m == None, SizeBytes: 4 << 20, Clients: 3, Batch: 8, Seed: 1,
+		Duration: 100 * time.Millisecond, Warmup: 20 * time.Millisecond, BoundTime: 20 * time.Millisecond, Verify: true,
+	}
+}
+
+func TestEveryModeEndToEnd(t *testing.T) {
+	for _, m := range Modes() {
+		t.Run(string(m), func(t *testing.T) {
+			c := little(t, m)
+			r, err := Run(t.Context(), c, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Pages == 0 || r.PagesPerSecond <= 0 || r.Bound <= 0 || r.Efficiency <= 0 || r.Latency.Count == 0 || r.CPU <= 0 {
+				t.Fatalf("%+v", r.Interval)
+			}
+			if l := r.Latency; l.P50 <= 0 || l.P50 > l.P99 || l.P99 > l.Max {
+				t.Fatalf("latency %+v", l)
+			}
+			if v := r.Verify; v == nil || !v.OK || !v.Reopened || v.Written == 0 || v.Checked != 2*r.Config.pages() {
+				t.Fatalf("verification %+v", v)
+			}
+			// Each page goes to the device once or twice, and what is written beside it is not that much.
+			least := 1.9
+			if m == None || m == Detect {
+				least = 0.95
+			}
+			if r.DeviceBytes < least || r.DeviceBytes > 6 {
+				t.Errorf("%.2f bytes a page byte", r.DeviceBytes)
+			}
+			if m.engine() == (len(r.Stages) == 0) {
+				t.Errorf("%d stages", len(r.Stages))
+			}
+			empty(t, c.Dir)
+		})
+	}
+}
+
+func empty(t *testing.T, dir string) {
+	t.Helper()
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestWorkloads(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the modes alone have to do")
+	}
+	for name, change := range map[string]func(*Config){
+		"open loop, zipf":        func(c *Config) { c.Rate, c.Dist = 2000, Zipf },
+		"sequential, log, reads": func(c *Config) { c.Dist, c.LogBytes, c.Reads = Seq, 300, 50 },
+		"accepted, reads, small": func(c *Config) { c.Ack, c.Reads, c.PageBytes = "accepted", 30, 4096 },
+		"logged, large":          func(c *Config) { c.Ack, c.LogBytes, c.PageBytes, c.Clients, c.Batch = "logged", 64, 65536, 2, 4 },
+		"protected, threads":     func(c *Config) { c.Ack, c.Backend = "protected", ring.Threads },
+		"buffered, compressible": func(c *Config) { c.Backend, c.Zeros = ring.Buffered, 80 },
+		"other places, one at a time": func(c *Config) {
+			c.WALDir, c.DWBDir, c.Clients, c.Batch = filepath.Join(c.Dir, "w", "x"), filepath.Join(c.Dir, "d"), 1, 1
+		},
+		"no bound, repeated": func(c *Config) { c.BoundTime, c.Repeat = -1, 3 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := little(t, Doublewrite)
+			c.Duration = 60 * time.Millisecond
+			change(&c)
+			r, err := Run(t.Context(), c, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Pages == 0 || r.Verify == nil || !r.Verify.OK || len(r.Repeats) != r.Config.Repeat {
+				t.Fatalf("%+v, %+v", r.Interval, r.Verify)
+			}
+			if c.Rate > 0 && r.StartLag == nil || c.Reads > 0 && r.ReadPages == 0 {
+				t.Errorf("%+v", r.Interval)
+			}
+			empty(t, c.Dir)
+		})
+	}
+}
+
+func TestModesSideBySide(t *testing.T) {
+	c := little(t, "")
+	c.Dir = filepath.Join(c.Dir, "new", "below")
+	c.Duration, c.Repeat = 40*time.Millisecond, 2
+	rs, err := CompareModes(t.Context(), c, []Mode{None, NaiveBatch, Doublewrite}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rs {
+		if len(r.Repeats) != 2 || !r.Verify.OK {
+			t.Errorf("%s: %d repeats, %+v", r.Mode, len(r.Repeats), r.Verify)
+		}
+	}
+	empty(t, filepath.Dir(filepath.Dir(c.Dir)))
+}
+
+func TestInterruptKeepsWhatThereIs(t *testing.T) {
+	c := little(t, Doublewrite)
+	c.Duration, c.Repeat = 100*time.Millisecond, 1000
+	ctx, cancel := context.WithTimeout(t.Context(), 800*time.Millisecond)
+	defer cancel()
+	r, err := Run(ctx, c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Interrupted || len(r.Repeats) == 0 || len(r.Repeats) >= 1000 || r.PagesPerSecond <= 0 {
+		t.Fatalf("interrupted %t, %d repeats", r.Interrupted, len(r.Repeats))
+	}
+	empty(t, c.Dir)
+}
+
+func TestImpossibleDirectory(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := little(t, Doublewrite)
+	c.Dir = filepath.Join(file, "below")
+	if r, err := Run(t.Context(), c, nil); err == nil || errors.Is(err, ErrUsage) {
+		t.Fatalf("%v, %v", r, err)
+	}
+	c = little(t, Doublewrite)
+	c.SizeBytes = 1 << 60
+	if _, err := Run(t.Context(), c, nil); err == nil {
+		t.Fatal("an exbibyte fits")
+	}
+	empty(t, c.Dir)
+}
+
+func TestConfigComplaints(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"unsafe":         func(c *Config) { c.Mode, c.Unsafe = None, false },
+		"mode":           func(c *Config) { c.Mode = "x" },
+		"ack":            func(c *Config) { c.Ack = "x" },
+		"dist":           func(c *Config) { c.Dist = "x" },
+		"backend":        func(c *Config) { c.Backend = "x" },
+		"page":           func(c *Config) { c.PageBytes = 5000 },
+		"too few pages":  func(c *Config) { c.SizeBytes = 64 << 10 },
+		"clients":        func(c *Config) { c.Clients = -1 },
+		"reads":          func(c *Config) { c.Reads = 101 },
+		"naive ack":      func(c *Config) { c.Mode, c.Ack = Naive, "protected" },
+		"naive log":      func(c *Config) { c.Mode, c.LogBytes = NaiveBatch, 5 },
+		"batch backend":  func(c *Config) { c.Mode, c.Backend = NaiveBatch, ring.Uring },
+		"negative rate":  func(c *Config) { c.Rate = -1 },
+		"negative times": func(c *Config) { c.Duration = -1 },
+	} {
+		c := little(t, Doublewrite)
+		change(&c)
+		if err := c.Validate(); !errors.Is(err, ErrUsage) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := (Config{}).Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func BenchmarkRun(b *testing.B) {
+	for _, m := range Modes() {
+		b.Run("mode="+string(m)+"/page=16384/clients=4/batch=16", func(b *testing.B) {
+			c := little(b, m)
+			c.SizeBytes, c.Clients, c.Batch, c.Verify, c.Duration = 32<<20, 4, 16, false, 300*time.Millisecond
+			for b.Loop() {
+				r, err := Run(b.Context(), c, nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(r.PagesPerSecond, "pages/s")
+				b.ReportMetric(r.Efficiency, "efficiency")
+				b.ReportMetric(r.Latency.P50, "p50-us")
+				b.ReportMetric(r.Latency.P99, "p99-us")
+				b.ReportMetric(r.CPU, "cpu-us/page")
+				b.ReportMetric(r.Allocs, "allocs/page")
+			}
+		})
+	}
+}

@@ -1,0 +1,126 @@
+package bench
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/untorn/untorn/page"
+)
+
+func TestScheduleTakesTurns(t *testing.T) {
+	start := time.Unix(0, 0)
+	const clients = 4
+	var at []time.Duration
+	var s [clients]schedule
+	for i := range s {
+		s[i] = newSchedule(start, 1000, 10, i, clients) // 100 calls a second in all
+	}
+	for range 3 {
+		for i := range s {
+			at = append(at, s[i].due().Sub(start))
+		}
+	}
+	for i, d := range at {
+		if want := time.Duration(i) * 10 * time.Millisecond; d != want {
+			t.Fatalf("call %d is due at %v, want %v", i, d, want)
+		}
+	}
+}
+
+func TestClosedLoopNeverWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSchedule(time.Now(), 0, 10, 0, 1)
+		begin := time.Now()
+		for range 5 {
+			if got := s.next(nil); !got.Equal(begin) {
+				t.Fatalf("waited %v", got.Sub(begin))
+			}
+		}
+	})
+}
+
+// slowOnce is a worker one of whose calls takes long.
+type slowOnce struct {
+	bufs  [][]byte
+	calls int
+	slow  time.Duration
+	each  time.Duration
+}
+
+func (w *slowOnce) take(context.Context, int) ([][]byte, error) { return w.bufs, nil }
+func (w *slowOnce) give()                                       {}
+func (w *slowOnce) get(context.Context, []page.No, func(int, []byte)) error {
+	return nil
+}
+
+func (w *slowOnce) put(context.Context, []page.No) error {
+	if w.calls++; w.calls == 3 {
+		time.Sleep(w.slow)
+	}
+	time.Sleep(w.each)
+	return nil
+}
+
+// A call every 10 ms, one of which takes 100 ms: nine more calls are late because of it, and count
+// from when they were meant to begin. Measured from when they did begin, only one would be slow.
+func TestOpenLoopLeavesNoLatencyOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := Config{Clients: 1, Batch: 1, Rate: 100, SizeBytes: 1 << 20}.withDefaults()
+		w := &slowOnce{bufs: [][]byte{make([]byte, c.PageBytes)}, slow: 100 * time.Millisecond, each: time.Millisecond}
+		k := newClient(&c, 0, w, newContents(1, 0), make([]uint64, 64))
+		k.sched = newSchedule(time.Now(), c.Rate, c.Batch, 0, 1)
+		var ph atomic.Int32
+		ph.Store(measuring)
+		stop := make(chan struct{})
+		done := make(chan error)
+		go func() { done <- k.run(t.Context(), &ph, stop) }()
+		time.Sleep(505 * time.Millisecond)
+		ph.Store(stopping)
+		close(stop)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if n := k.writes.TotalCount(); n < 49 || n > 51 {
+			t.Fatalf("%d calls were timed, 50 or 51 were due", n)
+		}
+		slow := 0
+		for _, b := range k.writes.Distribution() {
+			if b.From > int64(5*time.Millisecond/tick) {
+				slow += int(b.Count)
+			}
+		}
+		if slow < 10 || slow > 12 {
+			t.Fatalf("%d calls took longer than 5 ms, 10 to 12 were delayed", slow)
+		}
+		if got := k.lag.Max(); got < int64(85*time.Millisecond/tick) {
+			t.Fatalf("the latest call began %v late", time.Duration(got)*tick)
+		}
+	})
+}
+
+// Calls that never got their turn are not left out either.
+func TestOpenLoopCountsWhatIsOverdue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := Config{Clients: 1, Batch: 1, Rate: 100, SizeBytes: 1 << 20}.withDefaults()
+		w := &slowOnce{bufs: [][]byte{make([]byte, c.PageBytes)}, each: 400 * time.Millisecond}
+		k := newClient(&c, 0, w, newContents(1, 0), make([]uint64, 64))
+		k.sched = newSchedule(time.Now(), c.Rate, c.Batch, 0, 1)
+		var ph atomic.Int32
+		ph.Store(measuring)
+		stop := make(chan struct{})
+		done := make(chan error)
+		go func() { done <- k.run(t.Context(), &ph, stop) }()
+		time.Sleep(795 * time.Millisecond)
+		ph.Store(stopping)
+		close(stop)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if n := k.writes.TotalCount(); n < 78 || n > 82 {
+			t.Fatalf("%d calls were counted, 80 were due", n)
+		}
+	})
+}

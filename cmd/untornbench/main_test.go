@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func call0(t *testing.T, args ...string) (code int, out, err string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	code = run(ctx, args, &o, &e)
+	return code, o.String(), e.String()
+}
+
+func TestUsage(t *testing.T) {
+	for _, args := range [][]string{
+		{"-no-such-flag"}, {"run", "-no-such-flag"}, {"wal", "-x"}, {"limit", "-x"}, {"compare", "-x"}, {"compare", "one"},
+		{"nonsense"}, {"run", "more"}, {"run", "-mode", "x"}, {"run", "-mode", "none"}, {"run", "-page", "5000"},
+		{"run", "-duration", "soon"}, {"run", "-backend", "x"}, {"wal", "-commit", "x"}, {"limit", "-depth", "-1"}, {"-size", "1XB"},
+	} {
+		code, out, err := call0(t, args...)
+		if code != exitUsage || out != "" || !strings.Contains(err, "usage: untornbench") || !strings.Contains(err, " [-") {
+			t.Errorf("%v: status %d\n%s%s", args, code, out, err)
+		}
+	}
+}
+
+// TestHelpNamesEveryFlag keeps help and flags together.
+func TestHelpNamesEveryFlag(t *testing.T) {
+	helps := map[string]string{"run": helpRun, "wal": helpWAL, "limit": helpLimit, "compare": helpCompare, "": helpAll + helpRun}
+	for name, help := range helps {
+		args := []string{"-h"}
+		if name != "" {
+			args = []string{name, "-h"}
+		}
+		code, out, _ := call0(t, args...)
+		if code != exitFine || !strings.Contains(out, "Examples") || !strings.Contains(out, "Exit status") {
+			t.Errorf("%s -h: status %d", name, code)
+		}
+		for _, flag := range declared(t, name) {
+			if !strings.Contains(help, "-"+flag+" ") && !strings.Contains(help, "-"+flag+"]") && !strings.Contains(help, "-"+flag+",") {
+				t.Errorf("%s: flag -%s is not in the help", name, flag)
+			}
+		}
+	}
+}
+
+// declared finds a subcommand's flags by the source: they are declared one a line.
+func declared(t *testing.T, name string) []string {
+	t.Helper()
+	files := map[string][2]string{
+		"run": {"cmd_run.go", "func runRun("}, "": {"cmd_run.go", "func (c *call) workload("},
+		"wal": {"cmd_more.go", "func runWAL("}, "limit": {"cmd_more.go", "func runLimit("}, "compare": {"cmd_more.go", "func runCompare("},
+	}
+	b, err := os.ReadFile(files[name][0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, body, ok := strings.Cut(string(b), files[name][1])
+	if !ok {
+		t.Fatalf("no %s", files[name][1])
+	}
+	body, _, _ = strings.Cut(body, "\n}\n")
+	var flags []string
+	for line := range strings.Lines(body) {
+		if _, rest, ok := strings.Cut(line, `c.fs.`); ok {
+			if parts := strings.SplitN(rest, `"`, 3); len(parts) == 3 {
+				flags = append(flags, parts[1])
+			}
+		}
+	}
+	if len(flags) == 0 {
+		t.Fatalf("%s declares no flags", name)
+	}
+	return flags
+}
+
+func TestImpossible(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	below := filepath.Join(file, "below")
+	for _, args := range [][]string{
+		{"run", "-dir", below}, {"wal", "-dir", below}, {"limit", "-dir", below}, {"-dir", below},
+		{"compare", file, file}, {"compare", below, below},
+	} {
+		if code, _, err := call0(t, args...); code != exitError || err == "" {
+			t.Errorf("%v: status %d, %q", args, code, err)
+		}
+	}
+}
+
+func TestRunAndCompare(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	little := []string{"-size", "4MiB", "-duration", "60ms", "-warmup", "10ms", "-clients", "2", "-batch", "8", "-bound", "10ms", "-dir", file("work")}
+	for _, name := range []string{"a.json", "b.json"} {
+		args := append([]string{"run", "-repeat", "3", "-verify", "-json", file(name), "-html", file("r.html"), "-hgrm", file("l.hgrm"), "-gobench", file("g.txt")}, little...)
+		if code, out, err := call0(t, args...); code != exitFine || err != "" || !strings.Contains(out, "pages/s") {
+			t.Fatalf("status %d\n%s%s", code, out, err)
+		}
+	}
+	for _, name := range []string{"r.html", "l.hgrm", "g.txt"} {
+		if b, err := os.ReadFile(file(name)); err != nil || len(b) == 0 {
+			t.Errorf("%s: %d bytes, %v", name, len(b), err)
+		}
+	}
+	if _, err := os.Stat(file("work")); !os.IsNotExist(err) {
+		t.Errorf("the directory that was made is still there: %v", err)
+	}
+	if code, out, err := call0(t, "compare", file("a.json"), file("b.json")); code != exitFine || !strings.Contains(out, "throughput") {
+		t.Errorf("compare: status %d\n%s%s", code, out, err)
+	}
+	// JSON on standard output takes the table's place.
+	code, out, _ := call0(t, append([]string{"run", "-mode", "none", "-unsafe", "-json", "-"}, little...)...)
+	var doc map[string]any
+	if err := json.Unmarshal([]byte(out), &doc); code != exitFine || err != nil || doc["mode"] != "none" {
+		t.Errorf("status %d, %v, %v", code, err, doc["mode"])
+	}
+	if err := os.WriteFile(file("none.json"), []byte(out), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, err := call0(t, "compare", file("a.json"), file("none.json")); code != exitError || !strings.Contains(err, "mode: doublewrite against none") {
+		t.Errorf("compare of two modes: status %d, %s", code, err)
+	}
+	if code, out, _ := call0(t, "compare", "-force", file("a.json"), file("none.json")); code != exitFine || !strings.Contains(out, "although they differ") {
+		t.Errorf("forced: status %d\n%s", code, out)
+	}
+}
