@@ -273,7 +273,8 @@ func compareModes(path string) error {
 			files[m] = f
 		}
 		for r := range rounds + 1 {
-			for _, m := range modes {
+			for i := range modes {
+				m := modes[(r+i)%len(modes)] // each in every place of the order
 				n, took, err := load(files[m], pages, batch, clients, each)
 				if err != nil {
 					return err
