@@ -34,10 +34,13 @@ func (e *Engine) logChange(ctx context.Context, kind uint8, f super.File) (page.
 		return 0, err
 	}
 	_, end, err := e.log.Append(kind, b)
-	if err != nil {
-		return 0, err
+	if err == nil {
+		err = e.log.WaitDurable(ctx, end)
 	}
-	return end, e.log.WaitDurable(ctx, end)
+	if err != nil && e.poison.Err() != nil {
+		err = poisoned(err)
+	}
+	return end, err
 }
 
 // applyCatalog brings the catalogue up to the end of the log: engine records behind the snapshot in

@@ -6,6 +6,7 @@ import (
 
 	"github.com/untorn/untorn/page"
 	"github.com/untorn/untorn/super"
+	"github.com/untorn/untorn/walstage"
 )
 
 // Checkpoint is the caller's claim that every change of a record below redo has been passed to
@@ -62,7 +63,7 @@ func (e *Engine) checkpoint(ctx context.Context, redo page.LSN, payload []byte) 
 		return err
 	}
 	e.recovering.Store(false)
-	return e.log.TruncateBefore(e.keepFrom(min(redo, durable)))
+	return e.truncate(min(redo, durable))
 }
 
 // LastCheckpoint is the redo LSN and the payload of the last checkpoint; zero if there was none.
@@ -71,16 +72,24 @@ func (e *Engine) LastCheckpoint() (redo page.LSN, payload []byte) {
 	return s.Redo.LSN, append([]byte(nil), s.Payload...)
 }
 
-// Hold keeps the log from lsn on, across checkpoints, until it is released.
+// Hold keeps the log from an LSN on, across checkpoints, until it is released.
 type Hold struct{ e *Engine }
 
-// Hold keeps records that start at or after lsn readable, for a copy or a follower.
-func (e *Engine) Hold(lsn page.LSN) *Hold {
+// Hold keeps records that start at or after lsn readable, for a copy or a follower. An lsn whose
+// records are gone already is walstage.ErrTruncated.
+func (e *Engine) Hold(lsn page.LSN) (*Hold, error) {
+	if err := e.enter(true); err != nil {
+		return nil, &Error{Op: "hold", LSN: lsn, Err: err}
+	}
+	defer e.gate.leave()
 	h := &Hold{e}
 	e.mu.Lock()
+	defer e.mu.Unlock()
+	if oldest := e.log.Stats().Oldest; lsn < oldest {
+		return nil, &Error{Op: "hold", LSN: lsn, Err: fmt.Errorf("%w, which begins at %d", walstage.ErrTruncated, oldest)}
+	}
 	e.holds[h] = lsn
-	e.mu.Unlock()
-	return h
+	return h, nil
 }
 
 // Release ends the hold. The next checkpoint lets go of the log.
@@ -90,11 +99,13 @@ func (h *Hold) Release() {
 	h.e.mu.Unlock()
 }
 
-func (e *Engine) keepFrom(lsn page.LSN) page.LSN {
+// truncate lets go of the log before lsn and before every hold. It only marks segments: the I/O is
+// the log's, later. So no Hold can come between.
+func (e *Engine) truncate(lsn page.LSN) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, l := range e.holds {
 		lsn = min(lsn, l)
 	}
-	return lsn
+	return e.log.TruncateBefore(lsn)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"time"
@@ -23,20 +24,25 @@ import (
 // with a super is whole. Until then a marker says that what is there may be thrown away.
 func (p *places) create(ctx context.Context) error {
 	o := p.o
-	if err := p.makeEmpty(p.markerPath()); err != nil {
-		return err
-	}
-	if err := o.FS.SyncDir(o.Dir); err != nil {
-		return &Error{Op: "flush directory", File: o.Dir, Err: err}
-	}
-	for _, d := range []string{p.walDir(), filepath.Dir(p.dwbPath()), p.dataDir()} {
-		if err := p.emptyDir(d); err != nil {
-			return err
-		}
-	}
 	st, err := p.newState()
 	if err != nil {
 		return err
+	}
+	if err := errors.Join(geometry(st).Validate(), p.walOptions(st).Validate()); err != nil {
+		return &Error{Op: "create", File: o.Dir, Err: fmt.Errorf("%w: %w", ErrOptions, err)}
+	}
+	for _, d := range p.roots() {
+		if err := p.makeEmpty(marker(d)); err != nil {
+			return err
+		}
+		if err := o.FS.SyncDir(d); err != nil {
+			return &Error{Op: "flush directory", File: d, Err: err}
+		}
+	}
+	for _, d := range p.folders() {
+		if err := p.emptyDir(d); err != nil {
+			return err
+		}
 	}
 	if err := p.createDWB(ctx, st); err != nil {
 		return err
@@ -48,17 +54,15 @@ func (p *places) create(ctx context.Context) error {
 		if err := o.FS.SyncDir(d); err != nil {
 			return &Error{Op: "flush directory", File: d, Err: err}
 		}
-		if err := o.FS.SyncDir(filepath.Dir(d)); err != nil && !errors.Is(err, fs.ErrPermission) {
+		// The parent is outside of the place, and may be reached through a symlink: "/." follows it.
+		if err := o.FS.SyncDir(filepath.Dir(d) + "/."); err != nil && !errors.Is(err, fs.ErrPermission) {
 			return &Error{Op: "flush directory", File: filepath.Dir(d), Err: err}
 		}
 	}
 	if err := p.createSuper(st); err != nil {
 		return err
 	}
-	if err := o.FS.Remove(p.markerPath()); err != nil {
-		return &Error{Op: "remove", File: p.markerPath(), Err: err}
-	}
-	return nil
+	return p.unmark()
 }
 
 func (p *places) makeEmpty(path string) error {
@@ -223,7 +227,7 @@ func (p *places) walOptions(st *super.State) walstage.Options {
 	}
 	return walstage.Options{
 		FS: p.o.FS, Ring: p.ring, Dir: p.walDir(), EngineID: st.Engine, Block: block,
-		SegmentBytes: st.LogSegment, MaxBytes: p.o.MaxLogBytes, InFlight: p.o.LogGroups,
+		SegmentBytes: st.LogSegment, MaxBytes: p.o.MaxLogBytes, InFlight: p.o.LogGroups, Buffered: !p.direct(),
 		Commit: p.o.Commit, LockWait: p.o.LockWait, Depth: p.o.LogDepth, Mutants: p.o.Mutants,
 	}
 }

@@ -46,7 +46,7 @@ func (e *Engine) createFile(ctx context.Context, name string, o FileOptions) (*F
 		if f.io != nil {
 			err = errors.Join(err, f.io.Close())
 		}
-		if e.poison.Err() == nil && info.Path == "" {
+		if e.poison.Err() == nil && f.io != nil && !o.Device {
 			// Refused (disk full, cancelled): leave nothing behind. After poison the next open does.
 			if r := e.o.FS.Remove(e.dataPath(&info)); r != nil && !errors.Is(r, fs.ErrNotExist) {
 				err = errors.Join(err, r)
@@ -54,8 +54,8 @@ func (e *Engine) createFile(ctx context.Context, name string, o FileOptions) (*F
 		}
 		return nil, &Error{Op: "create", File: name, Err: err}
 	}
-	f.used = true
 	e.mu.Lock()
+	f.used = true
 	e.files[name] = f
 	e.mu.Unlock()
 	return f, nil
@@ -79,6 +79,12 @@ func (e *Engine) newInfo(st *super.State, name string, o FileOptions) (super.Fil
 	}
 	if info.PageSize < st.Block && !o.SmallPages {
 		return info, fmt.Errorf("%w: pages of %d bytes are smaller than the protocol block of %d; FileOptions.SmallPages allows them, without protection of their neighbours", ErrOptions, info.PageSize, st.Block)
+	}
+	for _, d := range e.places.roots() {
+		// What lies in a place of ours and is not ours by name is an orphan to the next open.
+		if rel, err := filepath.Rel(d, info.Path); info.Path != "" && err == nil && filepath.IsLocal(rel) {
+			return info, fmt.Errorf("%w: path %s lies in the engine's directory %s", ErrOptions, info.Path, d)
+		}
 	}
 	if info.Pages > uint64(math.MaxInt64-info.Start)/uint64(info.PageSize) {
 		return info, fmt.Errorf("%w: %d pages of %d bytes", ErrTooLarge, info.Pages, info.PageSize)
@@ -142,7 +148,10 @@ func (e *Engine) fillFile(ctx context.Context, st *super.State, f *File, info *s
 	if o.Device {
 		return nil
 	}
-	return e.o.FS.SyncDir(filepath.Dir(path))
+	if err := e.o.FS.SyncDir(filepath.Dir(path)); err != nil {
+		return e.failed(err)
+	}
+	return nil
 }
 
 // failed poisons with the error of a flush (I5).
@@ -322,6 +331,7 @@ func (e *Engine) Remove(ctx context.Context, name string) error {
 		ctx := context.WithoutCancel(ctx)
 		end, err := e.logChange(ctx, recordRemove, f.info)
 		if err != nil {
+			f.gate.shut.Store(false) // nothing has happened (the log is full), or poison says no
 			return err
 		}
 		path := e.dataPath(&f.info)

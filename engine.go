@@ -96,6 +96,9 @@ type rootState struct {
 func (e *Engine) update(change func(*super.State)) error {
 	e.state.mu.Lock()
 	defer e.state.mu.Unlock()
+	if err := e.poison.Err(); err != nil {
+		return poisoned(err) // a failed flush, of super or of what it would name, is never retried
+	}
 	next := e.state.cur.Clone()
 	change(next)
 	if err := e.state.store.Write(next); err != nil {
@@ -159,6 +162,14 @@ func (e *Engine) start(st *super.State) error {
 		return err
 	}
 	e.regErr = e.frames.RegisterWith(e.page)
+	frames := e.frames
+	go func() { // whoever waits for memory after poison would wait for ever: it comes back at Close
+		select {
+		case <-e.poison.C():
+			frames.Fail(e.Err())
+		case <-e.ended:
+		}
+	}()
 	e.calls.init()
 	e.dwb, err = dwbstage.New(dwbstage.Config{
 		Ring: e.page, File: e.places.dwb, Geometry: geometry(st), Engine: st.Engine, Epoch: st.Epoch,
@@ -314,7 +325,11 @@ func (e *Engine) release() error {
 		e.stopStages()
 	}
 	if e.log != nil {
-		if err := e.log.Close(context.Background()); err != nil && e.finished {
+		end := e.log.Close
+		if !e.finished {
+			end = e.log.Abandon
+		}
+		if err := end(context.Background()); err != nil && e.finished {
 			errs = append(errs, err)
 		}
 	}
@@ -327,11 +342,17 @@ func (e *Engine) release() error {
 	if e.walDir != nil {
 		errs = append(errs, e.walDir.Close())
 	}
+	// A create or remove that Close did not wait for has failed by now, or will at its next step: no
+	// file of its may outlive the locks (I11).
+	e.ddl.Lock()
+	defer e.ddl.Unlock()
+	e.mu.Lock()
 	for _, f := range e.files {
 		if f.io != nil {
 			errs = append(errs, f.io.Close())
 		}
 	}
+	e.mu.Unlock()
 	if e.frames != nil {
 		// Frames that callers still hold keep the memory until they give them back.
 		if err := e.frames.Close(); err != nil && !errors.Is(err, aligned.ErrInUse) {

@@ -187,6 +187,33 @@ func (e *Engine) stampFiles(ctx context.Context, st *super.State, stamp super.St
 	return nil
 }
 
+// restamp writes the header that counts of every file again, in place and as it is, and flushes it:
+// what was read may be known to the page cache alone, and the next stamp overwrites the other
+// header, which may be the only one on the medium (I8).
+func (e *Engine) restamp(ctx context.Context, st *super.State) error {
+	block := aligned.Alloc(st.Block, st.Block)
+	for i := range st.Files {
+		f := e.fileByID(st.Files[i].ID)
+		if f == nil {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		off := int64(f.headSeq%2) * int64(st.Block)
+		for _, op := range []ring.Op{
+			{Kind: ring.Read, File: f.io, Off: off, Buf: block},
+			{Kind: ring.Write, File: f.io, Off: off, Buf: block},
+			{Kind: ring.DataSync, File: f.io},
+		} {
+			if err := e.page.Do(&op); err != nil {
+				return &Error{Op: "stamp", File: f.info.Name, Err: err}
+			}
+		}
+	}
+	return nil
+}
+
 func (f *File) stamp(st *super.State, info *super.File, stamp super.Stamp) error {
 	block := aligned.Alloc(st.Block, st.Block)
 	h := super.FileHeader{Engine: st.Engine, Seq: f.headSeq + 1, Stamp: stamp, File: *info}

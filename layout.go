@@ -34,7 +34,7 @@ func (l Layout) DWB() string   { return l.p.dwbPath() }
 func (l Layout) Data() string  { return l.p.dataDir() }
 
 // Unfinished is the file that marks a directory whose creation has not finished.
-func (l Layout) Unfinished() string { return l.p.markerPath() }
+func (l Layout) Unfinished() string { return marker(l.p.o.Dir) }
 
 // Lock is the lock file of a place.
 func (l Layout) Lock(root string) string { return filepath.Join(root, lockName) }

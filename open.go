@@ -114,6 +114,11 @@ func (e *Engine) openPlaces(ctx context.Context) error {
 			return err
 		}
 	}
+	if there == present && !e.o.ReadOnly {
+		if err := p.unmark(); err != nil {
+			return err
+		}
+	}
 	if err := p.openOwn(ctx); err != nil {
 		return err
 	}
@@ -218,8 +223,11 @@ func (e *Engine) open(ctx context.Context) error {
 		}
 		return e.recover(ctx, was.Clone(), true)
 	}
-	if !was.Clean && int(was.Recoveries) >= e.o.MaxRecoveries {
+	if !was.Clean && int(was.Recoveries) >= e.o.MaxRecoveries && !e.o.AcceptLoss {
 		return &RecoveryLoopError{LSN: was.Recovering, Begun: int(was.Recoveries)}
+	}
+	if err := e.state.store.Rewrite(); err != nil {
+		return &Error{Op: "open", File: e.places.superPath(), Err: err}
 	}
 	// The epoch is raised, and the clean flag cleared, durably before the first write.
 	st := was.Clone()
@@ -243,10 +251,13 @@ func (e *Engine) open(ctx context.Context) error {
 	}
 	next := st.Clone()
 	next.Clean = was.Clean // recover asks
-	if err := e.recover(ctx, next, false); err != nil {
-		return err
+	err := e.recover(ctx, next, false)
+	var io *ring.Error
+	if err != nil && !was.Clean && e.poison.Err() == nil && !errors.As(err, &io) {
+		// Refused by decision, or cancelled: not a recovery that died, and not counted as one.
+		err = errors.Join(err, e.update(func(s *super.State) { s.Recoveries = was.Recoveries }))
 	}
-	return nil
+	return err
 }
 
 // flushAll makes what the page cache holds durable, or fails the open: nothing read back after an
@@ -310,16 +321,13 @@ func (e *Engine) recover(ctx context.Context, st *super.State, dry bool) error {
 	report.Log = recovery.LogReport{
 		Start: uint64(start), End: uint64(tail.Last), DurableKnown: uint64(tail.Durable), DiscardedBytes: tail.Discarded,
 	}
-	if !dry {
-		if err := e.walDir.Repair(ctx, tail); err != nil {
-			return &Error{Op: "recover", File: e.places.walDir(), Err: err}
-		}
-	}
 	if err := e.applyCatalog(ctx, st, dry); err != nil {
 		return err
 	}
+	var plan *recovery.Plan
 	if !clean {
-		if err := e.recoverPages(ctx, in, ev, reclaim.Seq{Epoch: tail.Mark.Epoch, Num: tail.Mark.Num}, dry); err != nil {
+		ev.Raise(reclaim.Seq{Epoch: tail.Mark.Epoch, Num: tail.Mark.Num})
+		if plan, err = e.plan(ctx, in, ev); err != nil {
 			return err
 		}
 	}
@@ -327,31 +335,39 @@ func (e *Engine) recover(ctx context.Context, st *super.State, dry bool) error {
 	if dry {
 		return nil
 	}
-	return e.begin(ctx, st, tail)
+	// Everything is decided: only now is anything changed.
+	if plan != nil {
+		if err := plan.Refuse(e.o.AcceptLoss); err != nil {
+			return &Error{Op: "recover", Err: err}
+		}
+	}
+	if err := e.walDir.Repair(ctx, tail); err != nil {
+		return &Error{Op: "recover", File: e.places.walDir(), Err: err}
+	}
+	if plan != nil {
+		if err := plan.Apply(ctx, e.o.AcceptLoss); err != nil {
+			return &Error{Op: "recover", Err: err}
+		}
+		*report = *plan.Report
+	}
+	return e.begin(ctx, st, tail, clean)
 }
 
-func (e *Engine) recoverPages(ctx context.Context, in recovery.Input, ev *recovery.Evidence, mark reclaim.Seq, dry bool) error {
-	ev.Raise(mark)
+// plan decides every page; the report says what before anything is done.
+func (e *Engine) plan(ctx context.Context, in recovery.Input, ev *recovery.Evidence) (*recovery.Plan, error) {
 	plan, err := recovery.MakePlan(ctx, in, ev)
 	if err != nil {
-		return &Error{Op: "recover", Err: err}
+		return nil, &Error{Op: "recover", Err: err}
 	}
-	plan.Report.Log, plan.Report.Epoch = e.report.Log, e.report.Epoch
-	plan.Report.Schema = e.report.Schema
-	plan.Report.Faults = append(e.report.Faults, plan.Report.Faults...)
-	*e.report = *plan.Report
-	if dry {
-		return nil
-	}
-	if err := plan.Apply(ctx, e.o.AcceptLoss); err != nil {
-		return &Error{Op: "recover", Err: err}
-	}
-	*e.report = *plan.Report
-	return nil
+	r := plan.Report
+	r.Log, r.Epoch, r.Schema = e.report.Log, e.report.Epoch, e.report.Schema
+	r.Faults = append(e.report.Faults, r.Faults...)
+	*e.report = *r
+	return plan, nil
 }
 
 // begin makes the recovered state the directory's, and starts log and stages.
-func (e *Engine) begin(ctx context.Context, st *super.State, tail *walstage.Tail) error {
+func (e *Engine) begin(ctx context.Context, st *super.State, tail *walstage.Tail, clean bool) error {
 	if e.dwbHeaderBad {
 		g := geometry(st)
 		head := aligned.Alloc(g.Block, g.Block)
@@ -366,6 +382,11 @@ func (e *Engine) begin(ctx context.Context, st *super.State, tail *walstage.Tail
 	replay, err := e.anythingToReplay(ctx, st.Redo.LSN)
 	if err != nil {
 		return err
+	}
+	if !clean {
+		if err := e.restamp(ctx, st); err != nil {
+			return err
+		}
 	}
 	stamp := super.Stamp{Epoch: st.Epoch, Checkpoint: st.Stamp.Checkpoint + 1}
 	if err := e.stampFiles(ctx, st, stamp); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/untorn/untorn/fsys"
@@ -34,12 +35,11 @@ type places struct {
 	dwb   fsys.File
 }
 
-func (p *places) walDir() string     { return filepath.Join(p.o.WALDir, walName) }
-func (p *places) dwbPath() string    { return filepath.Join(p.o.DWBDir, dwbName, dwbFileName) }
-func (p *places) dataDir() string    { return filepath.Join(p.o.Dir, dataName) }
-func (p *places) superPath() string  { return filepath.Join(p.o.Dir, superName) }
-func (p *places) markerPath() string { return filepath.Join(p.o.Dir, creatingName) }
-func (p *places) direct() bool       { return p.o.Backend != ring.Buffered }
+func (p *places) walDir() string    { return filepath.Join(p.o.WALDir, walName) }
+func (p *places) dwbPath() string   { return filepath.Join(p.o.DWBDir, dwbName, dwbFileName) }
+func (p *places) dataDir() string   { return filepath.Join(p.o.Dir, dataName) }
+func (p *places) superPath() string { return filepath.Join(p.o.Dir, superName) }
+func (p *places) direct() bool      { return p.o.Backend != ring.Buffered }
 func (p *places) flags() fsys.OpenFlags {
 	return fsys.OpenFlags{Direct: p.direct(), ReadOnly: p.o.ReadOnly}
 }
@@ -62,10 +62,15 @@ func (p *places) roots() []string {
 // lockFile takes the lock of an open file, waiting a bounded time: the lock of a dead process lasts
 // as long as its queued I/O (I11), and that ends.
 func lockFile(ctx context.Context, o *Options, f fsys.File) error {
+	return patiently(ctx, o, fsys.ErrLocked, func() error { return f.Lock(!o.ReadOnly) })
+}
+
+// patiently tries again for at most LockWait while try fails with busy.
+func patiently(ctx context.Context, o *Options, busy error, try func() error) error {
 	deadline := time.Now().Add(o.LockWait)
 	for {
-		err := f.Lock(!o.ReadOnly)
-		if err == nil || !errors.Is(err, fsys.ErrLocked) || time.Now().After(deadline) {
+		err := try()
+		if err == nil || !errors.Is(err, busy) || time.Now().After(deadline) {
 			return err
 		}
 		t := time.NewTimer(5 * time.Millisecond)
@@ -78,9 +83,14 @@ func lockFile(ctx context.Context, o *Options, f fsys.File) error {
 	}
 }
 
-// openLocked opens a file and locks the description all its I/O will go through.
+// openLocked opens a file and locks the description all its I/O will go through. A block device
+// that a dead process still has open, for its queued I/O, is busy a moment longer.
 func openLocked(ctx context.Context, o *Options, path string, flags fsys.OpenFlags) (fsys.File, error) {
-	f, err := o.FS.Open(path, flags)
+	var f fsys.File
+	err := patiently(ctx, o, syscall.EBUSY, func() (err error) {
+		f, err = o.FS.Open(path, flags)
+		return err
+	})
 	if err != nil {
 		return nil, &Error{Op: "open", File: path, Err: err}
 	}
@@ -168,10 +178,10 @@ func (p *places) look() (presence, error) {
 	if p.o.MustExist || p.o.ReadOnly {
 		return 0, &Error{Op: "open", File: p.o.Dir, Err: ErrNotEngine}
 	}
-	if _, err := p.o.FS.Stat(p.markerPath()); err == nil {
-		return absent, nil
-	}
-	for _, d := range []string{p.walDir(), filepath.Dir(p.dwbPath()), p.dataDir()} {
+	for _, d := range p.folders() {
+		if _, err := p.o.FS.Stat(marker(filepath.Dir(d))); err == nil {
+			continue // of a creation in this very place that never finished
+		}
 		list, err := p.o.FS.ReadDir(d)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -180,10 +190,36 @@ func (p *places) look() (presence, error) {
 			return 0, &Error{Op: "open", File: d, Err: err}
 		}
 		if len(list) > 0 {
-			return 0, &Error{Op: "open", File: p.o.Dir, Err: ErrNoSuper}
+			return 0, &Error{Op: "open", File: p.o.Dir, Err: fmt.Errorf("%w: %s is not empty", ErrNoSuper, d)}
 		}
 	}
 	return absent, nil
+}
+
+// folders are what the places hold beside lock and super.
+func (p *places) folders() []string {
+	return []string{p.walDir(), filepath.Dir(p.dwbPath()), p.dataDir()}
+}
+
+// marker stands in a place while it is being made: what is there may be thrown away.
+func marker(root string) string { return filepath.Join(root, creatingName) }
+
+// unmark removes the markers, durably: one that came back after super was lost would let the next
+// open throw away what super named.
+func (p *places) unmark() error {
+	for _, d := range p.roots() {
+		err := p.o.FS.Remove(marker(d))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = p.o.FS.SyncDir(d)
+		}
+		if err != nil {
+			return &Error{Op: "remove", File: marker(d), Err: err}
+		}
+	}
+	return nil
 }
 
 // checkStack refuses a stack whose flushes are known to be off, in every mode.
@@ -228,6 +264,5 @@ func (p *places) close() error {
 	for _, l := range p.locks { // last: nobody gets in before everything is closed
 		shut(l)
 	}
-	p.dwb, p.super, p.locks = nil, nil, nil
 	return errors.Join(errs...)
 }

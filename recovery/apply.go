@@ -31,8 +31,8 @@ func IsLost(buf []byte) bool {
 // With acceptLoss, lost pages are marked unreadable; without it a plan that loses pages is a
 // *LostError and changes nothing.
 func (p *Plan) Apply(ctx context.Context, acceptLoss bool) error {
-	if len(p.Report.Lost) > 0 && !acceptLoss {
-		return &LostError{p.Report.Lost}
+	if err := p.Refuse(acceptLoss); err != nil {
+		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -41,6 +41,14 @@ func (p *Plan) Apply(ctx context.Context, acceptLoss bool) error {
 		return err
 	}
 	return p.writeDestinations()
+}
+
+// Refuse is a *LostError if the plan loses pages and that is not accepted.
+func (p *Plan) Refuse(acceptLoss bool) error {
+	if len(p.Report.Lost) > 0 && !acceptLoss {
+		return &LostError{p.Report.Lost}
+	}
+	return nil
 }
 
 // rewriteRegions writes every region that will be used again, in place and byte for byte, and

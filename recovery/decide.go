@@ -108,7 +108,8 @@ func Decide(copies []Copy, dest Destination, w, f reclaim.Seq) Decision {
 			q.exists = true
 			q.equal = dest.CRC == c.CRC
 			q.valid = c.Valid
-			q.newer = dest.Whole && c.SameLSN && dest.LSN > c.LSN
+			// LSN 0 is "no record": it belongs to no LSN space.
+			q.newer = dest.Whole && c.SameLSN && c.LSN != 0 && dest.LSN > c.LSN
 			q.below = c.Seq.LE(f)
 		}
 		for k := range table {

@@ -53,6 +53,7 @@ func TestDecide(t *testing.T) {
 		{CRC: 1, Valid: true, LSN: 40, SameLSN: true},
 		{CRC: 1, Valid: true, LSN: 40, SameLSN: false},
 		{CRC: 1, Valid: false, LSN: 60, SameLSN: true},
+		{CRC: 1, Valid: true, LSN: 0, SameLSN: true},
 	}
 	n := len(kinds) + 1
 	cases := 0
@@ -102,7 +103,7 @@ func restated(copies []Copy, d Destination, w, f reclaim.Seq) (Source, int) {
 			return Rebuild, i
 		}
 		if c.Valid { // (b)
-			if d.Whole && c.SameLSN && d.LSN > c.LSN {
+			if d.Whole && c.SameLSN && c.LSN > 0 && d.LSN > c.LSN {
 				return FromDestination, i
 			}
 			return FromSlot, i

@@ -36,6 +36,8 @@ type Store struct {
 	buf     []byte
 	back    []byte
 	seq     [Copies]uint64 // 0: invalid
+	raw     [Copies][]byte // what Read found in the valid ones
+	failed  error          // of a Write: nobody knows what the copies hold
 	mutants stages.Mutant
 }
 
@@ -63,7 +65,7 @@ func (s *Store) Read(ctx context.Context) (*State, []CopyFault, error) {
 	valid := 0
 	var version error
 	for i := range Copies {
-		s.seq[i] = 0
+		s.seq[i], s.raw[i] = 0, nil
 		op := ring.Op{Kind: ring.Read, File: s.file, Off: int64(i) * Zone, Buf: s.buf}
 		if err := s.ring.Do(&op); err != nil {
 			faults = append(faults, CopyFault{i, err})
@@ -81,7 +83,7 @@ func (s *Store) Read(ctx context.Context) (*State, []CopyFault, error) {
 			return nil, faults, fmt.Errorf("%w: sequence %d, copy %d", ErrDisagree, seq, i)
 		}
 		raw[seq] = bytes.Clone(s.buf)
-		s.seq[i] = seq
+		s.seq[i], s.raw[i] = seq, raw[seq]
 		valid++
 		if seq > bestSeq {
 			best, bestSeq = st, seq
@@ -97,9 +99,30 @@ func (s *Store) Read(ctx context.Context) (*State, []CopyFault, error) {
 	return best, faults, ctx.Err()
 }
 
+// Rewrite writes the valid copies that Read found in place, byte for byte, and flushes them: what was
+// read may be known to the page cache alone, after a flush that failed, and the pair that Write
+// overwrites first may be the only one on the medium (I8). To be called between Read and Write.
+func (s *Store) Rewrite() error {
+	for i := range Copies {
+		if s.seq[i] == 0 {
+			continue
+		}
+		copy(s.buf, s.raw[i])
+		op := ring.Op{Kind: ring.Write, File: s.file, Off: int64(i) * Zone, Buf: s.buf}
+		if err := s.ring.Do(&op); err != nil {
+			return err
+		}
+		s.raw[i] = nil
+	}
+	return s.Flush()
+}
+
 // Write makes st the newest state and durable. On an error nothing is known of the copies: the
-// engine must not go on (I5).
+// engine must not go on, and the Store refuses to (I5).
 func (s *Store) Write(st *State) error {
+	if s.failed != nil {
+		return s.failed
+	}
 	var last uint64
 	order := []int{0, 1, 2, 3}
 	for _, q := range s.seq {
@@ -118,7 +141,8 @@ func (s *Store) Write(st *State) error {
 	}
 	for _, pair := range pairs {
 		if err := s.writePair(pair, last+1); err != nil {
-			return fmt.Errorf("super, sequence %d: %w", last+1, err)
+			s.failed = fmt.Errorf("super, sequence %d: %w", last+1, err)
+			return s.failed
 		}
 	}
 	return nil

@@ -109,7 +109,8 @@ func (p *Peek) readHead(s *segment, h *SegmentHead) {
 		h.Err = err
 		return
 	}
-	h.Engine, h.Block, h.Length, h.First, h.Epoch = x.id, int(x.block), int64(x.length), x.first, x.epoch
+	h.Engine, h.Block, h.Length, h.First, h.Epoch = x.id, int(x.block), int64(x.length), x.first,
+		x.epoch
 	if p.o.EngineID == ([16]byte{}) {
 		p.o.EngineID = x.id
 	}
@@ -159,7 +160,8 @@ func (p *Peek) Begin() (lsn page.LSN, ok bool) {
 // Walk calls visit for each whole group from the one that holds from on, until it returns false or
 // no group follows: end is the position where one is missing, reason says why. A group is valid
 // until visit returns. err is a failed read, or ErrTruncated when no segment holds from.
-func (p *Peek) Walk(ctx context.Context, from page.LSN, visit func(*GroupHead) bool) (end page.LSN, reason, err error) {
+func (p *Peek) Walk(ctx context.Context, from page.LSN, visit func(*GroupHead) bool) (end page.LSN,
+	reason, err error) {
 	d := &Dir{segs: newSegments(p.list)}
 	seg := d.startSegment(from)
 	if seg == nil {
@@ -184,8 +186,9 @@ func (p *Peek) Walk(ctx context.Context, from page.LSN, visit func(*GroupHead) b
 			continue
 		}
 		h := GroupHead{
-			Segment: g.at.seg.name, Offset: g.at.off, LSN: g.lsn, Bytes: int64(g.length), Epoch: g.epoch,
-			Last: g.lsn + groupHeaderSize + page.LSN(len(g.payload)), Records: int(g.records),
+			Segment: g.at.seg.name, Offset: g.at.off, LSN: g.lsn, Bytes: int64(g.length),
+			Epoch: g.epoch,
+			Last:  g.lsn + groupHeaderSize + page.LSN(len(g.payload)), Records: int(g.records),
 			Durable: g.durable, Mark: g.mark, group: g,
 		}
 		if !visit(&h) {

@@ -318,8 +318,24 @@ func (l *Log) Close(ctx context.Context) error {
 	if w := (*WaitError)(nil); errors.As(err, &w) {
 		return err
 	}
+	return l.finish(err, true)
+}
+
+// Abandon is Close after poison, which has ended every wait: it waits for the I/O in flight but not
+// for readers, whose next read fails.
+func (l *Log) Abandon(ctx context.Context) error {
+	l.mu.Lock()
+	failed := l.failed
+	l.mu.Unlock()
+	if failed == nil {
+		failed = l.o.Poison.Err()
+	}
+	return l.finish(failed, false)
+}
+
+func (l *Log) finish(err error, readers bool) error {
 	l.once.Do(func() {
-		closed := l.shutdown()
+		closed := l.shutdown(readers)
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if err = l.failed; err == nil {
@@ -331,7 +347,7 @@ func (l *Log) Close(ctx context.Context) error {
 }
 
 // shutdown ends the goroutines and waits for I/O that a failure left in flight.
-func (l *Log) shutdown() error {
+func (l *Log) shutdown(readers bool) error {
 	l.mu.Lock()
 	l.stage = stopping
 	close(l.stop)
@@ -350,7 +366,7 @@ func (l *Log) shutdown() error {
 	}
 	l.segs.closed = true
 	for _, s := range files {
-		for s.refs > 0 {
+		for readers && s.refs > 0 {
 			l.segs.unused.Wait()
 		}
 	}

@@ -63,6 +63,8 @@ type Options struct {
 	LockWait time.Duration
 	// Depth is how many groups are in flight from the start, and the least it adapts to. 0 = 1.
 	Depth int
+	// Buffered keeps the segments out of O_DIRECT.
+	Buffered bool
 	// Poison is the engine's fail-stop switch. nil = one of the log's own.
 	Poison *stages.Poison
 	// Mutants breaks rules on purpose, to show that the proofs notice. Never set it otherwise.

@@ -163,7 +163,7 @@ func openSegment(ctx context.Context, o *Options, name string, readOnly bool) (*
 	seq, _ := segmentSeq(name)
 	path := filepath.Join(o.Dir, name)
 	fail := func(op string, err error) error { return &Error{Op: op, File: path, Err: err} }
-	f, err := o.FS.Open(path, fsys.OpenFlags{ReadOnly: readOnly, Direct: true})
+	f, err := o.FS.Open(path, fsys.OpenFlags{ReadOnly: readOnly, Direct: !o.Buffered})
 	if err != nil {
 		return nil, fail("open", err)
 	}
@@ -279,7 +279,7 @@ func createSegment(ctx context.Context, o *Options, seq uint64, first page.LSN,
 	s := &segment{name: segmentName(seq), seq: seq, size: o.SegmentBytes}
 	path := filepath.Join(o.Dir, s.name)
 	fail := func(op string, err error) error { return &Error{Op: op, File: path, Err: err} }
-	f, err := o.FS.Open(path, fsys.OpenFlags{Create: true, Direct: true})
+	f, err := o.FS.Open(path, fsys.OpenFlags{Create: true, Direct: !o.Buffered})
 	if err != nil {
 		return nil, fail("create", err)
 	}
