@@ -38,17 +38,16 @@ func (b *Bounds) combine() {
 
 // What a bound is of.
 const (
-	boundDoublewrite   = "two writes, flushed"
-	boundFlushed       = "one write, flushed"
-	boundFree          = "one write, not flushed"
-	boundNotApplicable = ""
+	boundDoublewrite = "two writes, flushed"
+	boundFlushed     = "one write, flushed"
+	boundFree        = "one write, not flushed"
 )
 
 // boundKind is the work a mode cannot do without: the copies its protection needs, and the flushes
-// its acknowledgement needs.
+// its acknowledgement needs. What became of Auto is asked of the target.
 func boundKind(m Mode, ack string) string {
 	switch {
-	case m != Detect && m != None:
+	case m != Detect && m != None && m != Atomic:
 		return boundDoublewrite
 	case ack == "durable" || ack == "protected":
 		return boundFlushed

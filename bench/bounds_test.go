@@ -27,7 +27,7 @@ func TestBoundOfAMode(t *testing.T) {
 		want float64
 	}{
 		{Doublewrite, "durable", 40}, {Doublewrite, "accepted", 40}, {Naive, "durable", 40}, {NaiveBatch, "durable", 40},
-		{None, "durable", 60}, {Detect, "protected", 60}, {None, "accepted", 100}, {Detect, "logged", 100},
+		{None, "durable", 60}, {Detect, "protected", 60}, {None, "accepted", 100}, {Atomic, "durable", 60}, {Auto, "durable", 40}, {Detect, "logged", 100},
 	} {
 		if got := b.of(boundKind(c.mode, c.ack)); got != c.want {
 			t.Errorf("%s, %s: bound %v, want %v", c.mode, c.ack, got, c.want)

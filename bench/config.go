@@ -22,13 +22,20 @@ const (
 	None        Mode = "none"
 	Naive       Mode = "naive"
 	NaiveBatch  Mode = "naive-batch"
+	// Atomic and Auto are the engine's: every write with RWF_ATOMIC where that is proven to be safe,
+	// and otherwise an error (Atomic) or the doublewrite (Auto).
+	Atomic Mode = "atomic"
+	Auto   Mode = "auto"
 )
 
 // Modes lists all modes, the engine's own first.
-func Modes() []Mode { return []Mode{Doublewrite, Detect, None, Naive, NaiveBatch} }
+func Modes() []Mode { return []Mode{Doublewrite, Atomic, Auto, Detect, None, Naive, NaiveBatch} }
+
+// Compared are the modes that say something beside each other; Atomic only where it is proven.
+func Compared() []Mode { return []Mode{Doublewrite, Atomic, Detect, None, Naive, NaiveBatch} }
 
 // engine reports whether the mode is the engine's and not a baseline of this package.
-func (m Mode) engine() bool { return m == Doublewrite || m == Detect || m == None }
+func (m Mode) engine() bool { return m != Naive && m != NaiveBatch }
 
 // ErrUsage is in every error about a configuration that makes no sense.
 var ErrUsage = errors.New("usage")
@@ -202,7 +209,7 @@ func (c *Config) validateMode(bad func(string, ...any)) {
 		if c.LogBytes > 0 || c.WALDir != "" {
 			bad("mode %s has no log", c.Mode)
 		}
-	case Doublewrite, Detect:
+	case Doublewrite, Detect, Atomic, Auto:
 	default:
 		bad("unknown mode %q (%v)", string(c.Mode), Modes())
 	}

@@ -26,7 +26,8 @@
 //
 //	doublewrite   the engine: batch to the doublewrite file, flush, in place, flush
 //	detect        the engine without the second copy: a torn page is found, not repaired
-//	none          the same with reads unchecked: the floor
+//	atomic, auto  the engine with RWF_ATOMIC where that is proven safe
+//	none          neither copy nor checks on reads: the floor
 //	naive         page by page: copy, flush, in place, flush; nothing shared between callers
 //	naive-batch   a batch at a time through the page cache, one flush a step
 //

@@ -33,7 +33,7 @@ func full() *Result {
 	r := result(30_000, 31_000, 32_000)
 	r.Config.WALDir, r.Config.DWBDir, r.Config.Keep = "w", "d", true
 	r.Ack, r.PageBytes, r.BatchPages, r.Clients = "durable", 16384, 64, 16
-	r.Backend, r.BackendReason, r.DirectReason, r.BoundKind = "uring", "works", "-", boundDoublewrite
+	r.Backend, r.BackendReason, r.DirectReason, r.BoundKind, r.Protection = "uring", "works", "-", boundDoublewrite, "x"
 	l := Latency{Count: 1000, P50: 100, P90: 200, P99: 300, P999: 400, Max: 500, Curve: [][2]float64{{1, 50}, {50, 100}, {99, 300}, {100, 500}}}
 	r.Latency, r.ReadLatency, r.StartLag, r.ReadPages = l, &l, &l, 5
 	r.Stages = []Stage{{Name: "doublewrite", InboxCapacity: 4, BusyShare: 0.3, Service: Quantiles{Count: 3, P50: 4}}}

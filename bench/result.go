@@ -20,10 +20,12 @@ type Result struct {
 	BackendReason string `json:"backend_reason"`
 	DirectIO      bool   `json:"direct_io"`
 	DirectReason  string `json:"direct_reason,omitempty"`
-	Ack           string `json:"ack"`
-	PageBytes     int    `json:"page_bytes"`
-	BatchPages    int    `json:"batch_pages"`
-	Clients       int    `json:"clients"`
+	// Protection is what pages were protected by in the end, where the mode left that open.
+	Protection string `json:"protection,omitempty"`
+	Ack        string `json:"ack"`
+	PageBytes  int    `json:"page_bytes"`
+	BatchPages int    `json:"batch_pages"`
+	Clients    int    `json:"clients"`
 
 	Interval // the median one by pages_per_second
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+
+	"github.com/untorn/untorn"
 )
 
 // Progress gets a line about what is being done now, and how far it is, from 0 to 1.
@@ -48,6 +50,9 @@ func runAll(ctx context.Context, cs []Config, p Progress) (out []*Result, err er
 		c = c.withDefaults()
 		p.say("preparing "+string(c.Mode), float64(i)/float64(8*len(cs)))
 		s, err := newSession(ctx, c)
+		if errors.Is(err, untorn.ErrNotAtomic) && len(cs) > 1 {
+			continue // one of several: it does not exist here, and the host's verdict says why
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -58,6 +63,9 @@ func runAll(ctx context.Context, cs []Config, p Progress) (out []*Result, err er
 			Host: lookAt(ctx, s.dirs[0].Path, c.PageBytes), Started: stampNow(), DeviceBytesSource: "ring",
 		}
 		s.t.describe(r)
+		if r.Protection != "" {
+			r.BoundKind = boundKind(Mode(r.Protection), c.Ack)
+		}
 		if s.direct = r.DirectIO; s.kernelCounts() {
 			r.DeviceBytesSource = "kernel"
 		}
@@ -143,7 +151,7 @@ func (m *measurer) finish(err error) error {
 	for _, r := range m.out {
 		if len(r.Repeats) == 0 {
 			if err == nil {
-				err = errors.New("nothing was measured")
+				err = errors.New("no call was acknowledged in the measured interval: give it more time")
 			}
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/untorn/untorn"
 	"github.com/untorn/untorn/ring"
 )
 
@@ -24,6 +25,10 @@ func TestEveryModeEndToEnd(t *testing.T) {
 		t.Run(string(m), func(t *testing.T) {
 			c := little(t, m)
 			r, err := Run(t.Context(), c, nil)
+			if errors.Is(err, untorn.ErrNotAtomic) && m == Atomic {
+				empty(t, c.Dir)
+				t.Skip(err)
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -38,7 +43,7 @@ func TestEveryModeEndToEnd(t *testing.T) {
 			}
 			// Each page goes to the device once or twice, and what is written beside it is not that much.
 			least := 1.9
-			if m == None || m == Detect {
+			if r.BoundKind == boundFlushed {
 				least = 0.95
 			}
 			if r.DeviceBytes < least || r.DeviceBytes > 6 {
@@ -73,6 +78,7 @@ func TestWorkloads(t *testing.T) {
 		"buffered, compressible": func(c *Config) { c.Backend, c.Zeros = ring.Buffered, 80 },
 		"other places, one at a time": func(c *Config) {
 			c.WALDir, c.DWBDir, c.Clients, c.Batch = filepath.Join(c.Dir, "w", "x"), filepath.Join(c.Dir, "d"), 1, 1
+			c.Duration = 400 * time.Millisecond // on a busy machine one flush can take longer than 60 ms
 		},
 		"no bound, repeated": func(c *Config) { c.BoundTime, c.Repeat = -1, 3 },
 	} {
@@ -100,7 +106,7 @@ func TestModesSideBySide(t *testing.T) {
 	c := little(t, "")
 	c.Dir = filepath.Join(c.Dir, "new", "below")
 	c.Duration, c.Repeat = 40*time.Millisecond, 2
-	rs, err := CompareModes(t.Context(), c, []Mode{None, NaiveBatch, Doublewrite}, nil)
+	rs, err := CompareModes(t.Context(), c, []Mode{None, NaiveBatch, Doublewrite, Atomic}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +180,7 @@ func TestConfigComplaints(t *testing.T) {
 }
 
 func BenchmarkRun(b *testing.B) {
-	for _, m := range Modes() {
+	for _, m := range []Mode{Doublewrite, Detect, None, Naive, NaiveBatch} {
 		b.Run("mode="+string(m)+"/page=16384/clients=4/batch=16", func(b *testing.B) {
 			c := little(b, m)
 			c.SizeBytes, c.Clients, c.Batch, c.Verify, c.Duration = 32<<20, 4, 16, false, 300*time.Millisecond

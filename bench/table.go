@@ -85,7 +85,11 @@ func (r *Result) WriteText(out io.Writer) error {
 		r.Mode, FormatBytes(int64(r.PageBytes)), FormatBytes(r.Config.SizeBytes), r.Clients, r.BatchPages,
 		r.Config.Dist, loop, r.Ack)
 	writeHost(w, &r.Host)
-	w.printf("backend %s (%s)%s\n\n", r.Backend, r.BackendReason, r.indirect())
+	w.printf("backend %s (%s)%s\n", r.Backend, r.BackendReason, r.indirect())
+	if r.Protection != "" {
+		w.printf("%s became %s here\n", r.Mode, r.Protection)
+	}
+	w.printf("\n")
 	w.pairs(r.figures())
 	if len(r.Repeats) > 1 {
 		s := r.Spread

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/untorn/untorn"
@@ -45,14 +46,15 @@ func newEngineTarget(ctx context.Context, c *Config, o untorn.Options) (*engineT
 }
 
 func (t *engineTarget) open(ctx context.Context, fo untorn.FileOptions) error {
-	var err error
-	if t.e, err = untorn.Open(ctx, t.o); err != nil {
+	e, err := untorn.Open(ctx, t.o)
+	if err != nil {
 		return err
 	}
-	if t.f, err = t.e.OpenFile(ctx, dataFile, fo); err != nil {
-		_ = t.e.Close(ctx)
-		return err
+	f, err := e.OpenFile(ctx, dataFile, fo)
+	if err != nil {
+		return errors.Join(err, e.Close(ctx))
 	}
+	t.e, t.f = e, f
 	t.stop, t.idle = make(chan struct{}), make(chan struct{})
 	go t.checkpoints()
 	return nil
@@ -122,6 +124,9 @@ func (t *engineTarget) describe(r *Result) {
 	in := t.e.Info()
 	r.Backend, r.BackendReason = in.Backend, in.BackendReason
 	r.DirectIO, r.DirectReason = in.DirectIO, in.DirectReason
+	if p := Mode(t.f.Protection()); p != r.Mode {
+		r.Protection = string(p)
+	}
 	r.Engine = &Engine{
 		Block: in.Block, Registered: in.Registered, RegisteredReason: in.RegisteredReason,
 		LogCommit: in.LogCommit, DWBSync: in.DWBSync, BatchBytes: in.BatchBytes, Regions: in.Regions,

@@ -107,7 +107,7 @@ func runModes(ctx context.Context, c *call) error {
 		return err
 	}
 	p, done := c.progress()
-	rs, err := bench.CompareModes(ctx, o, bench.Modes(), p)
+	rs, err := bench.CompareModes(ctx, o, bench.Compared(), p)
 	m := &bench.ModesResult{Schema: bench.SchemaCompare, Runs: rs, Command: c.line}
 	if len(rs) > 0 && len(rs[0].Repeats) > 0 && ctx.Err() == nil && err == nil {
 		m.WAL, err = bench.RunWAL(ctx, bench.WALConfig{

@@ -29,6 +29,7 @@ directory inside -dir (the current one), which is removed at the end, also after
 Modes
   doublewrite  a batch of pages goes to the doublewrite file, is flushed, is written in place, is
                flushed; a torn page is repaired from its copy
+  atomic       every write with RWF_ATOMIC; only where hwprobe proves that to be enough
   detect       checksums only: a torn page is found, not repaired
   none         nothing: the floor
   naive        baseline: page by page, copy, flush, in place, flush
@@ -54,7 +55,7 @@ Examples
 
 const helpRun = `untornbench run measures one way of protecting pages under one workload.
 
-usage: untornbench run [-dir D] [-mode doublewrite|detect|none|naive|naive-batch] [-unsafe]
+usage: untornbench run [-dir D] [-mode M] [-unsafe]
          [-page 16KiB] [-size 1GiB] [-duration 10s] [-warmup 1s] [-repeat 1] [-clients 32] [-batch 64]
          [-dist uniform|zipf|seq] [-rate R] [-reads P] [-ack durable|protected|logged|accepted]
          [-backend auto|uring|threads|buffered] [-depth 64] [-dwb-batch 1MiB] [-dwb-batches 4]
@@ -68,7 +69,8 @@ Where
   -wal-dir W       the engine's log elsewhere, -dwb-dir B its doublewrite file: other devices
   -keep            leave the scratch directories
 What
-  -mode M          see untornbench -h (default doublewrite)
+  -mode M          doublewrite (default), atomic, detect, none, naive or naive-batch: see
+                   untornbench -h; auto takes atomic in hardware or else doublewrite
   -unsafe          allows mode none, which can lose pages by design
   -ack LEVEL       what a call waits for: durable in place, protected by a copy, its log record, or
                    only acceptance (default durable; the baselines know no other)
