@@ -56,7 +56,8 @@ func ReplaceSuper(ctx context.Context, o Options, decide func() (*super.State, e
 	}
 	kept := filepath.Join(e.o.Dir, ReplacedSuper)
 	if _, err := e.o.FS.Stat(kept); errors.Is(err, fs.ErrNotExist) {
-		if err := e.o.FS.Rename(p.superPath(), kept); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := e.o.FS.Rename(p.superPath(), kept); err != nil && !errors.Is(err,
+			fs.ErrNotExist) {
 			return &Error{Op: "rename", File: p.superPath(), Err: err}
 		}
 	}
@@ -67,7 +68,8 @@ func ReplaceSuper(ctx context.Context, o Options, decide func() (*super.State, e
 // the order in which an open locks them.
 func (p *places) everyFile() []string {
 	paths := []string{p.superPath()}
-	for _, in := range []struct{ dir, suffix string }{{p.walDir(), walstage.Suffix}, {p.dataDir(), dataSuffix}} {
+	for _, in := range []struct{ dir, suffix string }{{p.walDir(), walstage.Suffix}, {p.dataDir(),
+		dataSuffix}} {
 		list, err := p.o.FS.ReadDir(in.dir)
 		if err != nil {
 			continue // not there: decide says what that means

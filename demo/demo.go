@@ -30,7 +30,8 @@ const (
 // Run tells the story on w, with directories below dir.
 func Run(ctx context.Context, w io.Writer, dir string) error {
 	begun := time.Now()
-	fmt.Fprintf(w, "A %d KiB page is written in place. The power goes when half of its sectors are on the disk.\n", pageSize>>10)
+	fmt.Fprintf(w, "A %d KiB page is written in place. The power goes when half of its sectors are on the disk.\n",
+		pageSize>>10)
 	for i, a := range []act{
 		{"with doublewrite (the default)", untorn.ModeDoublewrite, repaired},
 		{"the same with checksums only (mode detect)", untorn.ModeDetect, detected},
@@ -41,7 +42,8 @@ func Run(ctx context.Context, w io.Writer, dir string) error {
 			return fmt.Errorf("%s: %w", a.title, err)
 		}
 	}
-	fmt.Fprintf(w, "\n%.1f s. Try it on your own disk, with real kills: untornctl torture -dir DIR\n", time.Since(begun).Seconds())
+	fmt.Fprintf(w, "\n%.1f s. Try it on your own disk, with real kills: untornctl torture -dir DIR\n",
+		time.Since(begun).Seconds())
 	return nil
 }
 
@@ -74,7 +76,8 @@ func (a *act) play(ctx context.Context, w io.Writer, dir string) error {
 }
 
 func (s *scene) options(dir string) untorn.Options {
-	return untorn.Options{Dir: dir, SegmentBytes: 1 << 20, Memory: 8 << 20, Unsafe: s.mode == untorn.ModeNone}
+	return untorn.Options{Dir: dir, SegmentBytes: 1 << 20, Memory: 8 << 20,
+		Unsafe: s.mode == untorn.ModeNone}
 }
 
 // image is a page full of what it is.
@@ -94,7 +97,8 @@ func (s *scene) cut(ctx context.Context, running string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close(ctx)) }()
-	f, err := e.OpenFile(ctx, fileName, untorn.FileOptions{Create: true, PageSize: pageSize, Pages: 16, Mode: s.mode})
+	f, err := e.OpenFile(ctx, fileName, untorn.FileOptions{Create: true, PageSize: pageSize,
+		Pages: 16, Mode: s.mode})
 	if err != nil {
 		return err
 	}
@@ -119,7 +123,8 @@ func (s *scene) cut(ctx context.Context, running string) (err error) {
 
 // write logs a change and writes the page, and returns its image. before is called when the record
 // is durable and the page has not been passed on yet.
-func (s *scene) write(ctx context.Context, e *untorn.Engine, f *untorn.File, text string, level untorn.Level, before func() error) ([]byte, error) {
+func (s *scene) write(ctx context.Context, e *untorn.Engine, f *untorn.File, text string,
+	level untorn.Level, before func() error) ([]byte, error) {
 	_, lsn, err := e.Append([]byte(text))
 	if err == nil {
 		err = e.WaitDurable(ctx, lsn)
@@ -128,7 +133,8 @@ func (s *scene) write(ctx context.Context, e *untorn.Engine, f *untorn.File, tex
 		err = before()
 	}
 	if err == nil {
-		err = f.WritePages(ctx, []untorn.PageWrite{{No: pageNo, LSN: lsn, Data: image(text)}}, level)
+		err = f.WritePages(ctx, []untorn.PageWrite{{No: pageNo, LSN: lsn, Data: image(text)}},
+			level)
 	}
 	if err != nil {
 		return nil, err
@@ -138,7 +144,8 @@ func (s *scene) write(ctx context.Context, e *untorn.Engine, f *untorn.File, tex
 		return nil, err
 	}
 	if level == untorn.Accepted {
-		s.say("page %d of %q: %q, on its way, not acknowledged (LSN %d)", pageNo, fileName, text, lsn)
+		s.say("page %d of %q: %q, on its way, not acknowledged (LSN %d)", pageNo, fileName, text,
+			lsn)
 	} else {
 		s.say("page %d of %q: %q, acknowledged as %s (LSN %d)", pageNo, fileName, text, level, lsn)
 	}
@@ -164,7 +171,8 @@ func (s *scene) tear() error {
 }
 
 // reopen opens the directory that was cut and reads the page.
-func (s *scene) reopen(ctx context.Context) (data []byte, report *untorn.Report, readErr, err error) {
+func (s *scene) reopen(ctx context.Context) (data []byte, report *untorn.Report, readErr,
+	err error) {
 	e, err := untorn.Open(ctx, s.options(s.dir))
 	if err != nil {
 		return nil, nil, nil, err
@@ -189,7 +197,8 @@ func repaired(ctx context.Context, s *scene) error {
 	for _, p := range dry.Pages {
 		if p.Page == pageNo && !p.WasWhole {
 			s.say("found:    the page fails its checksum")
-			s.say("decided:  take it from %s batch %s (LSN %d): %s", p.Source, p.Seq, p.LSN, p.Reason)
+			s.say("decided:  take it from %s batch %s (LSN %d): %s", p.Source, p.Seq, p.LSN,
+				p.Reason)
 		}
 	}
 	data, report, rerr, err := s.reopen(ctx)
@@ -201,7 +210,8 @@ func repaired(ctx context.Context, s *scene) error {
 	case !bytes.Equal(data, s.new):
 		return fmt.Errorf("%w: the page is not the protected image", errStory)
 	}
-	s.say("repaired: %d page written by recovery in %s; it reads %q, all %d bytes of it", report.Installed, report.Took.Round(time.Millisecond), first(data), len(data))
+	s.say("repaired: %d page written by recovery in %s; it reads %q, all %d bytes of it",
+		report.Installed, report.Took.Round(time.Millisecond), first(data), len(data))
 	return nil
 }
 
@@ -214,7 +224,8 @@ func detected(ctx context.Context, s *scene) error {
 		return fmt.Errorf("%w: reading the torn page gives %v", errStory, rerr)
 	}
 	s.say("found:    %v", rerr)
-	s.say("not repaired: there is no second copy; %q and %q are both gone, and the first had been acknowledged as durable", "balance 100", "balance 250")
+	s.say("not repaired: there is no second copy; %q and %q are both gone, and the first had been acknowledged as durable",
+		"balance 100", "balance 250")
 	return nil
 }
 

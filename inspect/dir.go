@@ -49,7 +49,8 @@ func (d *Dir) recognise() error {
 	if root.Kind != fsys.Dir {
 		return wrong(d.layout.Dir(), untorn.ErrNotEngine)
 	}
-	for _, path := range []string{d.layout.Super(), d.layout.Log(), d.layout.DWB(), d.layout.Data(), d.layout.Unfinished()} {
+	for _, path := range []string{d.layout.Super(), d.layout.Log(), d.layout.DWB(), d.layout.Data(),
+		d.layout.Unfinished()} {
 		if _, err := d.fs.Stat(path); err == nil {
 			return nil
 		}

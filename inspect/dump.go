@@ -53,7 +53,8 @@ func (d *Dir) DumpDWB(ctx context.Context) (*Summary, error) {
 		return s, err
 	}
 	defer f.Close()
-	g := dwbstage.Geometry{Block: s.DWB.BlockBytes, Batch: s.DWB.BatchBytes, Regions: len(s.DWB.Regions)}
+	g := dwbstage.Geometry{Block: s.DWB.BlockBytes, Batch: s.DWB.BatchBytes,
+		Regions: len(s.DWB.Regions)}
 	id, err := d.dwbOwner(f, st)
 	if err != nil {
 		return s, err
@@ -102,8 +103,9 @@ func (r *region) slots(g dwbstage.Geometry, st *super.State) []Slot {
 		x := &h.Slots[k]
 		off := h.SlotOffset(g, k)
 		s := Slot{
-			Slot: k, File: fmt.Sprintf("file %d", x.Page.File), FileID: uint32(x.Page.File), Page: uint64(x.Page.No),
-			LSN: uint64(x.LSN), CRC: fmt.Sprintf("%08x", x.CRC), Bytes: int(x.Len),
+			Slot: k, File: fmt.Sprintf("file %d", x.Page.File), FileID: uint32(x.Page.File),
+			Page: uint64(x.Page.No),
+			LSN:  uint64(x.LSN), CRC: fmt.Sprintf("%08x", x.CRC), Bytes: int(x.Len),
 			ForeignLSN: x.Flags&dwbstage.FlagForeignLSN != 0,
 		}
 		var info *super.File
@@ -183,7 +185,8 @@ var ErrEmptyLog = errors.New("no segment of the log has a sound header")
 
 // DumpWAL calls visit for each record that is wanted, from the beginning of the newest unbroken run
 // of segments to the last whole group, until visit returns an error.
-func (d *Dir) DumpWAL(ctx context.Context, f WALFilter, visit func(*Record) error) (*WALEnd, error) {
+func (d *Dir) DumpWAL(ctx context.Context, f WALFilter, visit func(*Record) error) (*WALEnd,
+	error) {
 	copies, _ := d.copies() // without super the segments tell whose they are
 	st, _, _ := newest(copies)
 	log, err := d.peek(ctx, st)
@@ -208,7 +211,8 @@ func (d *Dir) DumpWAL(ctx context.Context, f WALFilter, visit func(*Record) erro
 				return false
 			}
 			x := Record{
-				StartLSN: uint64(r.Start), EndLSN: uint64(r.End), Epoch: r.Epoch, Kind: "user", Bytes: len(r.Data),
+				StartLSN: uint64(r.Start), EndLSN: uint64(r.End), Epoch: r.Epoch, Kind: "user",
+				Bytes:   len(r.Data),
 				Segment: g.Segment, GroupLSN: uint64(g.LSN), Group: group,
 			}
 			if r.Kind != 0 {
@@ -246,5 +250,6 @@ func (x *Record) describeChange(r walstage.Record) {
 		return
 	}
 	x.Kind = c.Op
-	x.Change = fmt.Sprintf("file %d (%s), %d pages of %d bytes, mode %s", c.File.ID, c.File.Name, c.File.Pages, c.File.PageSize, c.File.Mode)
+	x.Change = fmt.Sprintf("file %d (%s), %d pages of %d bytes, mode %s", c.File.ID, c.File.Name,
+		c.File.Pages, c.File.PageSize, c.File.Mode)
 }

@@ -103,12 +103,14 @@ func (t *trail) agree() error {
 	}
 	var who []string
 	for id, by := range t.ids {
-		who = append(who, fmt.Sprintf("%s says %s", strings.Join(by, ", "), hex.EncodeToString(id[:])))
+		who = append(who, fmt.Sprintf("%s says %s", strings.Join(by, ", "),
+			hex.EncodeToString(id[:])))
 	}
 	if len(who) == 0 {
 		return fmt.Errorf("%w: nothing tells the engine id", errEvidence)
 	}
-	return fmt.Errorf("%w: files of several engines are mixed: %s", errEvidence, strings.Join(who, "; "))
+	return fmt.Errorf("%w: files of several engines are mixed: %s", errEvidence, strings.Join(who,
+		"; "))
 }
 
 // followLog: segments and groups prove epochs, durability and watermarks; engine records tell what
@@ -237,7 +239,8 @@ func (d *Dir) measure(t *trail, f fsys.File, size int64) (dwbstage.Geometry, err
 		g.Regions = int((size - int64(g.Block)) / g.RegionBytes())
 	}
 	if err := g.Validate(); err != nil {
-		return g, fmt.Errorf("%w: the doublewrite file's header is damaged, and it holds no batch whole enough to tell its geometry: %w", errEvidence, err)
+		return g, fmt.Errorf("%w: the doublewrite file's header is damaged, and it holds no batch whole enough to tell its geometry: %w",
+			errEvidence, err)
 	}
 	return g, nil
 }

@@ -51,8 +51,10 @@ func (d *Dir) lookFiles(ctx context.Context, s *Summary, st *super.State, log *w
 	for i := range st.Files {
 		info := &st.Files[i]
 		x := File{
-			ID: uint32(info.ID), Name: info.Name, Path: d.layout.DataFile(info), Mode: info.Mode, Format: info.Format,
-			PageBytes: info.PageSize, Pages: info.Pages, Device: info.Device, ForeignLSN: info.ForeignLSN, SmallPages: info.SmallPages,
+			ID: uint32(info.ID), Name: info.Name, Path: d.layout.DataFile(info), Mode: info.Mode,
+			Format:    info.Format,
+			PageBytes: info.PageSize, Pages: info.Pages, Device: info.Device,
+			ForeignLSN: info.ForeignLSN, SmallPages: info.SmallPages,
 		}
 		f, err := d.openData(st, info)
 		if err == nil {

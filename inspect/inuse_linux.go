@@ -21,7 +21,8 @@ func holder(path string) (pid int, held bool) {
 		return 0, false
 	}
 	defer f.Close()
-	want := fmt.Sprintf("%02x:%02x:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)), st.Ino)
+	want := fmt.Sprintf("%02x:%02x:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)),
+		st.Ino)
 	for s := bufio.NewScanner(f); s.Scan(); {
 		// 1: FLOCK  ADVISORY  WRITE 4711 fe:00:12345 0 EOF
 		x := strings.Fields(s.Text())

@@ -67,10 +67,13 @@ type State struct {
 func stateOf(st *super.State) *State {
 	return &State{
 		EngineID: hex.EncodeToString(st.Engine[:]), CreatedUnix: st.Created, BlockBytes: st.Block,
-		Epoch: st.Epoch, Clean: st.Clean, Recoveries: st.Recoveries, RecoveringLSN: uint64(st.Recovering),
-		Watermark: st.Watermark.String(), DurableEpoch: st.Durable.Epoch, DurableLSN: uint64(st.Durable.LSN),
-		RedoEpoch: st.Redo.Epoch, RedoLSN: uint64(st.Redo.LSN), CatalogLSN: uint64(st.CatalogLSN),
-		Checkpoint: st.Stamp.Checkpoint, PayloadBytes: len(st.Payload), NextFile: uint32(st.NextFile),
+		Epoch: st.Epoch, Clean: st.Clean, Recoveries: st.Recoveries,
+		RecoveringLSN: uint64(st.Recovering),
+		Watermark:     st.Watermark.String(), DurableEpoch: st.Durable.Epoch,
+		DurableLSN: uint64(st.Durable.LSN),
+		RedoEpoch:  st.Redo.Epoch, RedoLSN: uint64(st.Redo.LSN), CatalogLSN: uint64(st.CatalogLSN),
+		Checkpoint: st.Stamp.Checkpoint, PayloadBytes: len(st.Payload),
+		NextFile:     uint32(st.NextFile),
 		SegmentBytes: st.LogSegment,
 	}
 }
@@ -92,7 +95,8 @@ func (d *Dir) Look(ctx context.Context) (*Summary, error) {
 }
 
 func (d *Dir) look(ctx context.Context) *Summary {
-	s := &Summary{Schema: 1, Dir: d.layout.Dir(), Problems: []string{}, Notes: []string{}, Files: []File{}}
+	s := &Summary{Schema: 1, Dir: d.layout.Dir(), Problems: []string{}, Notes: []string{},
+		Files: []File{}}
 	s.PID, s.InUse = holder(d.layout.Lock(d.layout.Dir()))
 	st := d.lookSuper(s)
 	if st != nil {
@@ -128,7 +132,8 @@ func (d *Dir) lookSuper(s *Summary) *super.State {
 		if c.State != nil {
 			x.Epoch = c.State.Epoch
 			if o := seen[c.Seq]; o != nil && fmt.Sprint(*o) != fmt.Sprint(*c.State) {
-				s.problem("super copy %d has sequence %d and disagrees with another of that sequence", c.Index, c.Seq)
+				s.problem("super copy %d has sequence %d and disagrees with another of that sequence",
+					c.Index, c.Seq)
 			}
 			seen[c.Seq] = c.State
 		} else {
@@ -139,7 +144,8 @@ func (d *Dir) lookSuper(s *Summary) *super.State {
 	}
 	st, _, valid := newest(copies)
 	if valid < 2 {
-		s.problem("%d of %d copies of super are valid, an open wants two; see untornctl rebuild-super", valid, super.Copies)
+		s.problem("%d of %d copies of super are valid, an open wants two; see untornctl rebuild-super",
+			valid, super.Copies)
 	}
 	return st
 }
@@ -162,9 +168,11 @@ func (s *Summary) judge(st *super.State) {
 	case st.Clean:
 		s.Health = "closed in order; nothing to recover"
 	default:
-		s.Health = fmt.Sprintf("not closed in order: the next open recovers (%d doublewrite batches above the watermark)", s.DWB.Above)
+		s.Health = fmt.Sprintf("not closed in order: the next open recovers (%d doublewrite batches above the watermark)",
+			s.DWB.Above)
 		if st.Recoveries > 0 {
-			s.Health += fmt.Sprintf("; %d recoveries were begun and have not finished", st.Recoveries)
+			s.Health += fmt.Sprintf("; %d recoveries were begun and have not finished",
+				st.Recoveries)
 		}
 	}
 }
@@ -245,7 +253,8 @@ func (d *Dir) lookLog(ctx context.Context, s *Summary, st *super.State) *walstag
 		s.problem("the log cannot be read from LSN %d on: %v", end, err)
 	}
 	if st != nil && st.Durable.LSN > end && st.Durable.Epoch >= l.Epoch {
-		s.problem("the log ends at LSN %d (%v); super says that it was durable through %d", end, reason, st.Durable.LSN)
+		s.problem("the log ends at LSN %d (%v); super says that it was durable through %d", end,
+			reason, st.Durable.LSN)
 	}
 	return log
 }

@@ -86,7 +86,8 @@ func (p *pages) verify(ctx context.Context, files []*dataFile) error {
 func (p *pages) check(ctx context.Context, j job, buf []byte) {
 	ps := j.f.info.PageSize
 	b := buf[:int(j.to-j.from)*ps]
-	err := p.d.ring.Do(&ring.Op{Kind: ring.Read, File: j.f.io, Off: j.f.desc.Offset(j.from), Buf: b})
+	err := p.d.ring.Do(&ring.Op{Kind: ring.Read, File: j.f.io, Off: j.f.desc.Offset(j.from),
+		Buf: b})
 	for no := j.from; no < j.to; no++ {
 		img := b[int(no-j.from)*ps:][:ps]
 		if err == nil && p.sound(j.f, no, img) == nil {
@@ -156,7 +157,8 @@ func (p *pages) settle() error {
 			what = "given up by an earlier recovery; readable again once it is written"
 		case named && o.Source != recovery.Lost.String() && o.Source != recovery.FromDestination.String():
 			s = Repairable
-			what += fmt.Sprintf("; recovery repairs it from doublewrite batch %s, LSN %d", o.Seq, o.LSN)
+			what += fmt.Sprintf("; recovery repairs it from doublewrite batch %s, LSN %d", o.Seq,
+				o.LSN)
 		case named:
 			what += "; " + o.Reason
 		case p.clean:

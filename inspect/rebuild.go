@@ -47,7 +47,8 @@ var ErrEnough = errors.New("two or more copies of super are valid: an open repai
 // conservative: the result never claims a clean close, an epoch that was used, or more durability
 // or a higher watermark than something proves. The next open then recovers as after a crash.
 func (d *Dir) RebuildSuper(ctx context.Context, o RebuildOptions) (*Rebuilt, error) {
-	r := &Rebuilt{Schema: 1, Dir: d.layout.Dir(), Conclusions: []Conclusion{}, Warnings: []string{}, Files: []File{}}
+	r := &Rebuilt{Schema: 1, Dir: d.layout.Dir(), Conclusions: []Conclusion{}, Warnings: []string{},
+		Files: []File{}}
 	decide := func() (*super.State, error) {
 		t, err := d.follow(ctx, o.Files)
 		if err != nil {
@@ -91,13 +92,15 @@ func (r *Rebuilt) conclude(t *trail, force bool) (*super.State, error) {
 	r.say("engine id", "every header found", "%x", st.Engine)
 	r.say("closed in order", "never claimed", "no")
 	st.Epoch = t.epoch + 1
-	r.say("epoch", "one above the highest seen in super, log, doublewrite and data files", "%d", st.Epoch)
+	r.say("epoch", "one above the highest seen in super, log, doublewrite and data files", "%d",
+		st.Epoch)
 	st.Watermark = st.Watermark.Max(t.mark)
 	r.say("watermark", "the highest that a header or group proves", "%s", st.Watermark)
 	st.NextFile = max(st.NextFile, t.nextID)
 	r.say("next file id", "one above the highest seen", "%d", st.NextFile)
 	if st.Block = max(st.Block, t.block); st.Block != t.geometry.Block {
-		return nil, fmt.Errorf("%w: the log has a protocol block of %d, the doublewrite file one of %d", errEvidence, st.Block, t.geometry.Block)
+		return nil, fmt.Errorf("%w: the log has a protocol block of %d, the doublewrite file one of %d",
+			errEvidence, st.Block, t.geometry.Block)
 	}
 	st.DWBBlock, st.DWBBatch, st.DWBRegions = t.geometry.Block, t.geometry.Batch, t.geometry.Regions
 	r.say("doublewrite file", t.shape, "%d regions of %s", st.DWBRegions, size(int64(st.DWBBatch)))
@@ -118,14 +121,17 @@ func (r *Rebuilt) positions(t *trail, st *super.State) {
 		st.Durable = t.log.durable
 		// Every engine record of the log is in the catalogue below.
 		st.CatalogLSN = t.log.last
-		r.say("replay begins", "the start of the log: the checkpoint is not known", "LSN %d", st.Redo.LSN)
-		r.say("log durable", "the last whole group's own word", "LSN %d in epoch %d", st.Durable.LSN, st.Durable.Epoch)
+		r.say("replay begins", "the start of the log: the checkpoint is not known", "LSN %d",
+			st.Redo.LSN)
+		r.say("log durable", "the last whole group's own word", "LSN %d in epoch %d",
+			st.Durable.LSN, st.Durable.Epoch)
 		return
 	}
 	r.say("replay begins", "the valid copy", "LSN %d", st.Redo.LSN)
 	r.say("log durable", "the valid copy", "LSN %d in epoch %d", st.Durable.LSN, st.Durable.Epoch)
 	if st.Redo.LSN < t.log.begin {
-		t.warn("the valid copy begins replay at LSN %d, but the log only goes back to %d: a later checkpoint must have let go of it", st.Redo.LSN, t.log.begin)
+		t.warn("the valid copy begins replay at LSN %d, but the log only goes back to %d: a later checkpoint must have let go of it",
+			st.Redo.LSN, t.log.begin)
 		st.Redo.LSN = t.log.begin
 	}
 	st.CatalogLSN = max(st.CatalogLSN, t.log.begin)
@@ -139,20 +145,24 @@ func (r *Rebuilt) catalogue(t *trail, st *super.State, force bool) error {
 			return err
 		}
 	} else {
-		r.say("data files", "the valid copy; the next open applies the log's engine records", "%d", len(st.Files))
+		r.say("data files", "the valid copy; the next open applies the log's engine records", "%d",
+			len(st.Files))
 	}
 	for i := range st.Files {
 		f := &st.Files[i]
-		x := File{ID: uint32(f.ID), Name: f.Name, Path: f.Path, Mode: f.Mode, Format: f.Format, PageBytes: f.PageSize, Pages: f.Pages}
+		x := File{ID: uint32(f.ID), Name: f.Name, Path: f.Path, Mode: f.Mode, Format: f.Format,
+			PageBytes: f.PageSize, Pages: f.Pages}
 		found := false
 		for _, h := range t.files {
 			if h.head.File.ID == f.ID {
-				x.Bytes, x.Stamp, found = h.bytes, fmt.Sprintf("%d/%d", h.head.Stamp.Epoch, h.head.Stamp.Checkpoint), true
+				stamp := h.head.Stamp
+				x.Bytes, x.Stamp, found = h.bytes, fmt.Sprintf("%d/%d", stamp.Epoch, stamp.Checkpoint), true
 			}
 		}
 		if !found {
 			x.Why = "not found"
-			t.warn("data file %s (%d) is not where it was looked for (%q): the next open will miss it; name it with -file", f.Name, f.ID, f.Path)
+			t.warn("data file %s (%d) is not where it was looked for (%q): the next open will miss it; name it with -file",
+				f.Name, f.ID, f.Path)
 		}
 		r.Files = append(r.Files, x)
 	}
@@ -174,7 +184,8 @@ func (r *Rebuilt) fromHeaders(t *trail, st *super.State, force bool) error {
 		if o, taken := names[f.Name]; taken {
 			was := f.Name
 			f.Name = fmt.Sprintf("%s.%d", was, f.ID)
-			t.warn("data files %d and %d both have the name %q; the latter is now %q", o, f.ID, was, f.Name)
+			t.warn("data files %d and %d both have the name %q; the latter is now %q", o, f.ID, was,
+				f.Name)
 		}
 		names[f.Name] = f.ID
 	}
@@ -184,12 +195,15 @@ func (r *Rebuilt) fromHeaders(t *trail, st *super.State, force bool) error {
 		case f == nil: // removed
 			continue
 		case x.head.Seq <= 2 && !created[f.ID]:
-			t.warn("data file %s (%d) may be what an unfinished creation left: it is kept", f.Name, f.ID)
+			t.warn("data file %s (%d) may be what an unfinished creation left: it is kept", f.Name,
+				f.ID)
 		case x.pages < f.Pages:
-			t.warn("data file %s has room for %d pages of %d: it was cut, and the next open will refuse it", f.Name, x.pages, f.Pages)
+			t.warn("data file %s has room for %d pages of %d: it was cut, and the next open will refuse it",
+				f.Name, x.pages, f.Pages)
 		}
 	}
-	r.say("data files", fmt.Sprintf("%d headers and %d engine records of the log", len(t.files), len(t.changes)), "%d", len(st.Files))
+	r.say("data files", fmt.Sprintf("%d headers and %d engine records of the log", len(t.files),
+		len(t.changes)), "%d", len(st.Files))
 	t.warn("modes are those stamped into the files last; pass FileOptions.Mode if one was changed since")
 	return r.stamp(t, st, force)
 }
@@ -215,9 +229,11 @@ func (r *Rebuilt) stamp(t *trail, st *super.State, force bool) error {
 		return nil
 	}
 	st.Stamp = low.head.Stamp
-	r.say("checkpoint", "the lowest stamp of a data file", "number %d in epoch %d", st.Stamp.Checkpoint, st.Stamp.Epoch)
+	r.say("checkpoint", "the lowest stamp of a data file", "number %d in epoch %d",
+		st.Stamp.Checkpoint, st.Stamp.Epoch)
 	if a, b := low.head.Stamp.Checkpoint, high.head.Stamp.Checkpoint; a+1 < b {
-		err := fmt.Errorf("%w: data file %s was stamped last at checkpoint %d, %s at %d: the first was restored from an older copy; -force takes it all the same", errEvidence, low.head.File.Name, a, high.head.File.Name, b)
+		err := fmt.Errorf("%w: data file %s was stamped last at checkpoint %d, %s at %d: the first was restored from an older copy; -force takes it all the same",
+			errEvidence, low.head.File.Name, a, high.head.File.Name, b)
 		if !force {
 			return err
 		}
@@ -240,7 +256,8 @@ func (r *Rebuilt) Write(w io.Writer) error {
 		fmt.Fprintln(w)
 		t = newTable(w, "DATA FILE", "ID", "MODE", "PAGE", "PAGES", "SIZE", "STAMP")
 		for _, f := range r.Files {
-			t.row(f.Name, f.ID, f.Mode, size(int64(f.PageBytes)), f.Pages, size(f.Bytes), orDash(f.Stamp))
+			t.row(f.Name, f.ID, f.Mode, size(int64(f.PageBytes)), f.Pages, size(f.Bytes),
+				orDash(f.Stamp))
 		}
 		if err := t.Flush(); err != nil {
 			return err
@@ -250,7 +267,9 @@ func (r *Rebuilt) Write(w io.Writer) error {
 		fmt.Fprintf(w, "warning: %s\n", x)
 	}
 	if r.Written {
-		_, err := fmt.Fprintf(w, "super was written; the one before is kept as %s. Next: untornctl recover %s\n", untorn.ReplacedSuper, r.Dir)
+		_, err := fmt.Fprintf(w,
+			"super was written; the one before is kept as %s. Next: untornctl recover %s\n",
+			untorn.ReplacedSuper, r.Dir)
 		return err
 	}
 	_, err := fmt.Fprintln(w, "nothing was changed")
@@ -259,4 +278,6 @@ func (r *Rebuilt) Write(w io.Writer) error {
 
 // Inconclusive reports whether RebuildSuper refused for what it found, and not because it could not
 // look.
-func Inconclusive(err error) bool { return errors.Is(err, errEvidence) || errors.Is(err, ErrEnough) }
+func Inconclusive(err error) bool {
+	return errors.Is(err, errEvidence) || errors.Is(err, ErrEnough)
+}

@@ -73,7 +73,8 @@ func (r *region) newest() *dwbstage.Header {
 func (r *region) describe(w reclaim.Seq) Region {
 	x := Region{Region: r.index, Front: r.front, Back: r.back}
 	if h := r.newest(); h != nil {
-		x.Seq, x.F, x.W, x.Pages, x.Above = h.Seq.String(), h.F, h.W.String(), len(h.Slots), !h.Seq.LE(w)
+		x.Seq, x.F, x.W, x.Pages, x.Above = h.Seq.String(), h.F, h.W.String(), len(h.Slots),
+			!h.Seq.LE(w)
 	}
 	return x
 }

@@ -63,7 +63,8 @@ func (s *Summary) Write(w io.Writer) error {
 			return err
 		}
 	}
-	for _, f := range []func(io.Writer) error{s.writeSuper, s.Log.write, s.DWB.Write, s.writeFiles} {
+	for _, f := range []func(io.Writer) error{s.writeSuper, s.Log.write, s.DWB.Write,
+		s.writeFiles} {
 		fmt.Fprintln(w)
 		if err := f(w); err != nil {
 			return err
@@ -86,11 +87,13 @@ func (st *State) write(w io.Writer) error {
 	t.row("epoch", st.Epoch)
 	t.row("closed in order", clean)
 	if st.Recoveries > 0 {
-		t.row("recoveries begun", fmt.Sprintf("%d, the last came to LSN %d", st.Recoveries, st.RecoveringLSN))
+		t.row("recoveries begun", fmt.Sprintf("%d, the last came to LSN %d", st.Recoveries,
+			st.RecoveringLSN))
 	}
 	t.row("watermark", st.Watermark)
 	t.row("log durable", fmt.Sprintf("through LSN %d in epoch %d", st.DurableLSN, st.DurableEpoch))
-	t.row("checkpoint", fmt.Sprintf("number %d, redo LSN %d in epoch %d, payload %s", st.Checkpoint, st.RedoLSN, st.RedoEpoch, size(int64(st.PayloadBytes))))
+	t.row("checkpoint", fmt.Sprintf("number %d, redo LSN %d in epoch %d, payload %s", st.Checkpoint,
+		st.RedoLSN, st.RedoEpoch, size(int64(st.PayloadBytes))))
 	t.row("catalogue", fmt.Sprintf("through LSN %d, next file id %d", st.CatalogLSN, st.NextFile))
 	return t.Flush()
 }
@@ -120,13 +123,15 @@ func (l *Log) write(w io.Writer) error {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "log from LSN %d: %d records in %d groups, the last ends at %d in epoch %d; durable through %d and watermark %s by its own word; end: %s\n",
-		l.BeginLSN, l.Records, l.Groups, l.LastRecord, l.Epoch, l.Durable, orDash(l.Watermark), orDash(l.EndReason))
+		l.BeginLSN, l.Records, l.Groups, l.LastRecord, l.Epoch, l.Durable, orDash(l.Watermark),
+		orDash(l.EndReason))
 	return err
 }
 
 // Write writes regions, and slots where there are any.
 func (d *DWB) Write(w io.Writer) error {
-	t := newTable(w, "DWB REGION", "FRONT", "BACK", "SEQUENCE", "PAGES", "FLUSHED THROUGH", "WATERMARK", "USE")
+	t := newTable(w, "DWB REGION", "FRONT", "BACK", "SEQUENCE", "PAGES", "FLUSHED THROUGH",
+		"WATERMARK", "USE")
 	for _, r := range d.Regions {
 		use := "-"
 		switch {
@@ -140,7 +145,8 @@ func (d *DWB) Write(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "%d regions of %s, %d batches above the watermark\n", len(d.Regions), size(int64(d.BatchBytes)), d.Above)
+	fmt.Fprintf(w, "%d regions of %s, %d batches above the watermark\n", len(d.Regions),
+		size(int64(d.BatchBytes)), d.Above)
 	return d.writeSlots(w)
 }
 
@@ -150,13 +156,15 @@ func (d *DWB) writeSlots(w io.Writer) error {
 		for _, s := range r.Slots {
 			if t.Writer == nil {
 				fmt.Fprintln(w)
-				t = newTable(w, "REGION", "SLOT", "SEQUENCE", "FILE", "PAGE", "LSN", "SIZE", "CRC", "SLOT MATCHES HEADER")
+				t = newTable(w, "REGION", "SLOT", "SEQUENCE", "FILE", "PAGE", "LSN", "SIZE", "CRC",
+					"SLOT MATCHES HEADER")
 			}
 			match := "yes"
 			if !s.Matches {
 				match = "no: " + s.Why
 			}
-			t.row(r.Region, s.Slot, r.Seq, s.File, s.Page, s.LSN, size(int64(s.Bytes)), s.CRC, match)
+			t.row(r.Region, s.Slot, r.Seq, s.File, s.Page, s.LSN, size(int64(s.Bytes)), s.CRC,
+				match)
 		}
 	}
 	if t.Writer == nil {
@@ -172,7 +180,8 @@ func (s *Summary) writeFiles(w io.Writer) error {
 		if f.Why != "" {
 			state = f.Why
 		}
-		t.row(f.Name, f.ID, f.Mode, size(int64(f.PageBytes)), f.Pages, size(f.Bytes), orDash(f.Stamp), state)
+		t.row(f.Name, f.ID, f.Mode, size(int64(f.PageBytes)), f.Pages, size(f.Bytes),
+			orDash(f.Stamp), state)
 	}
 	return t.Flush()
 }
@@ -182,7 +191,8 @@ const RecordHead = "START LSN         END LSN       EPOCH  KIND        SIZE  GRO
 
 // Line is a record as one line; a preview of its data follows indented.
 func (r *Record) Line() string {
-	s := fmt.Sprintf("%12d  %12d  %8d  %-8s  %6d  %5d  %s", r.StartLSN, r.EndLSN, r.Epoch, r.Kind, r.Bytes, r.Group, r.Segment)
+	s := fmt.Sprintf("%12d  %12d  %8d  %-8s  %6d  %5d  %s", r.StartLSN, r.EndLSN, r.Epoch, r.Kind,
+		r.Bytes, r.Group, r.Segment)
 	if r.Change != "" {
 		s += "  " + r.Change
 	}

@@ -66,7 +66,8 @@ func (d *Dir) Verify(ctx context.Context, progress func(done, total int64)) (*Ve
 	if err != nil {
 		return nil, err
 	}
-	v := &Verdict{Schema: 1, Dir: s.Dir, Health: s.Health, InUse: s.InUse, Findings: []Finding{}, Notes: s.Notes}
+	v := &Verdict{Schema: 1, Dir: s.Dir, Health: s.Health, InUse: s.InUse, Findings: []Finding{},
+		Notes: s.Notes}
 	for _, p := range s.Problems {
 		v.find(Damaged, "directory", "%s", p)
 	}
@@ -121,7 +122,10 @@ func (d *Dir) verifyState(ctx context.Context, v *Verdict, progress func(done, t
 	}
 	p := &pages{d: d, v: v, clean: st.Clean, report: progress}
 	if ev != nil {
-		p.plan = func() (*recovery.Plan, error) { return recovery.MakePlan(ctx, d.input(st, files, ev), ev.Evidence) }
+		p.plan = func() (*recovery.Plan, error) {
+			return recovery.MakePlan(ctx, d.input(st, files,
+				ev), ev.Evidence)
+		}
 	}
 	return p.verify(ctx, files)
 }
@@ -145,7 +149,8 @@ type evidence struct {
 
 func (d *Dir) input(st *super.State, files []*dataFile, ev *evidence) recovery.Input {
 	return recovery.Input{
-		Ring: d.ring, DWB: ev.dwb, Geometry: untorn.DWBGeometry(st), Engine: st.Engine, Watermark: st.Watermark,
+		Ring: d.ring, DWB: ev.dwb, Geometry: untorn.DWBGeometry(st), Engine: st.Engine,
+		Watermark: st.Watermark,
 		File: func(id page.FileID) *stages.File {
 			for _, f := range files {
 				if f.info.ID == id {
@@ -158,7 +163,8 @@ func (d *Dir) input(st *super.State, files []*dataFile, ev *evidence) recovery.I
 }
 
 // judge scans doublewrite headers and log with the rules of an open (I6, I10).
-func (d *Dir) judge(ctx context.Context, v *Verdict, st *super.State, files []*dataFile) (*evidence, error) {
+func (d *Dir) judge(ctx context.Context, v *Verdict, st *super.State, files []*dataFile) (*evidence,
+	error) {
 	type outcome struct {
 		ev      *evidence
 		found   []Finding
@@ -177,7 +183,8 @@ func (d *Dir) judge(ctx context.Context, v *Verdict, st *super.State, files []*d
 			} else {
 				o.ev = ev
 				ev.LSNs(func(epoch uint64, lsn page.LSN, seq reclaim.Seq) {
-					claims = append(claims, walstage.Claim{Epoch: epoch, LSN: lsn, Source: "doublewrite batch " + seq.String()})
+					claims = append(claims, walstage.Claim{Epoch: epoch, LSN: lsn,
+						Source: "doublewrite batch " + seq.String()})
 				})
 			}
 		}
@@ -209,14 +216,17 @@ func (d *Dir) scanDWB(ctx context.Context, st *super.State, files []*dataFile) (
 	return ev, err
 }
 
-func (d *Dir) scanLog(ctx context.Context, st *super.State, claims []walstage.Claim) (*walstage.Tail, error) {
+func (d *Dir) scanLog(ctx context.Context, st *super.State,
+	claims []walstage.Claim) (*walstage.Tail, error) {
 	log, err := walstage.OpenDir(ctx, walstage.Options{
-		FS: d.fs, Ring: d.ring, Dir: d.layout.Log(), EngineID: st.Engine, Block: st.Block, SegmentBytes: st.LogSegment,
+		FS: d.fs, Ring: d.ring, Dir: d.layout.Log(), EngineID: st.Engine, Block: st.Block,
+		SegmentBytes: st.LogSegment,
 	}, true)
 	if err != nil {
 		return nil, err
 	}
-	tail, err := log.Scan(ctx, walstage.Evidence{Start: min(st.Redo.LSN, st.CatalogLSN), Known: claims, Clean: st.Clean})
+	tail, err := log.Scan(ctx, walstage.Evidence{Start: min(st.Redo.LSN, st.CatalogLSN),
+		Known: claims, Clean: st.Clean})
 	return tail, errors.Join(err, log.Close())
 }
 

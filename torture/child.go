@@ -67,6 +67,7 @@ type child struct {
 
 	count atomic.Uint32 // of versions made
 	stop  chan struct{}
+	hurry chan struct{} // the log is full: make a checkpoint now
 	group sync.WaitGroup
 	fail  chan error
 
@@ -108,6 +109,7 @@ func (c *child) run(ctx context.Context) error {
 const pageWorkers = 3
 
 func (c *child) work(ctx context.Context, pages map[uint32][]seenPage) error {
+	c.hurry = make(chan struct{}, 1)
 	c.stop, c.fail = make(chan struct{}), make(chan error, pageWorkers+3)
 	files := &sideFiles{c: c, rng: c.j.rand(100), pages: pages}
 	main, err := files.openMain(ctx)
@@ -197,6 +199,9 @@ func (c *child) append(n int, key uint64) (last uint64, end untorn.LSN, err erro
 		}
 	}
 	if err != nil {
+		if errors.Is(err, untorn.ErrLogFull) {
+			c.to.emit(event{kind: evRecordNot, page: first})
+		}
 		return 0, 0, fmt.Errorf("append: %w", err)
 	}
 	c.to.emit(evs...)
@@ -213,6 +218,9 @@ func (c *child) appender(ctx context.Context) error {
 			n = 2 + rng.IntN(6)
 		}
 		last, end, err := c.append(n, rng.Uint64())
+		if c.full(err) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -229,12 +237,27 @@ func (c *child) appender(ctx context.Context) error {
 	return nil
 }
 
+// full reports whether the log had no room, which is no failure: it asks for a checkpoint then.
+func (c *child) full(err error) bool {
+	if err == nil || c.j.Shape.MaxLog == 0 || !errors.Is(err, untorn.ErrLogFull) {
+		return false
+	}
+	select {
+	case c.hurry <- struct{}{}:
+	default:
+	}
+	c.pause(time.Millisecond)
+	return true
+}
+
 // checkpoints lets go of the log now and then. Its payload is the record the log then begins with.
 func (c *child) checkpoints(ctx context.Context) error {
 	rng := c.j.rand(51)
 	for {
-		c.pause(time.Duration(5+rng.IntN(120)) * time.Millisecond)
-		if c.stopped() {
+		select {
+		case <-time.After(time.Duration(5+rng.IntN(120)) * time.Millisecond):
+		case <-c.hurry:
+		case <-c.stop:
 			return nil
 		}
 		c.order.Lock()

@@ -86,18 +86,21 @@ func readPage(buf []byte, seed uint64, tag uint32, no uint64) (version, error) {
 	b := buf[untorn.PageHeader:]
 	if le.Uint64(b) == 0 {
 		if i := firstNot(b, nil); i >= 0 {
-			return 0, fmt.Errorf("%w: an empty page with byte %#x at %d", errContent, b[i], i+untorn.PageHeader)
+			return 0, fmt.Errorf("%w: an empty page with byte %#x at %d", errContent, b[i],
+				i+untorn.PageHeader)
 		}
 		return 0, nil
 	}
 	v := version(le.Uint64(b[8:]))
 	if le.Uint64(b) != pageMagic || le.Uint64(b[16:]) != no || le.Uint64(b[24:]) != uint64(tag) {
-		return 0, fmt.Errorf("%w: it says it is page %d of file %d", errContent, le.Uint64(b[16:]), le.Uint64(b[24:]))
+		return 0, fmt.Errorf("%w: it says it is page %d of file %d", errContent, le.Uint64(b[16:]),
+			le.Uint64(b[24:]))
 	}
 	want := make([]byte, len(buf))
 	putPage(want, seed, tag, no, v)
 	if i := firstNot(b, want[untorn.PageHeader:]); i >= 0 {
-		return 0, fmt.Errorf("%w: it begins as version %s and differs from it at byte %d", errContent, v, i+untorn.PageHeader)
+		return 0, fmt.Errorf("%w: it begins as version %s and differs from it at byte %d",
+			errContent, v, i+untorn.PageHeader)
 	}
 	return v, nil
 }
@@ -132,7 +135,8 @@ func describe(buf []byte, seed uint64, tag uint32, no uint64, known []version) s
 	last, from := "", 0
 	flush := func(to int) {
 		if last != "" {
-			out = fmt.Appendf(out, "%ssectors %d-%d: %s", map[bool]string{true: "", false: ", "}[len(out) == 0], from, to-1, last)
+			out = fmt.Appendf(out, "%ssectors %d-%d: %s", map[bool]string{true: "",
+				false: ", "}[len(out) == 0], from, to-1, last)
 		}
 	}
 	n := len(buf) / sectorSize
@@ -196,10 +200,12 @@ func readRecord(b []byte, seed uint64) (record, error) {
 		return record{}, fmt.Errorf("%w: %d bytes that are no record of ours", errContent, len(b))
 	}
 	r := record{
-		seq: le.Uint64(b[8:]), round: le.Uint32(b[16:]), at: le.Uint16(b[20:]), of: le.Uint16(b[22:]), size: le.Uint32(b[24:]),
+		seq: le.Uint64(b[8:]), round: le.Uint32(b[16:]), at: le.Uint16(b[20:]),
+		of: le.Uint16(b[22:]), size: le.Uint32(b[24:]),
 	}
 	if int(r.size) != len(b) {
-		return r, fmt.Errorf("%w: record %d has %d bytes, was written with %d", errContent, r.seq, len(b), r.size)
+		return r, fmt.Errorf("%w: record %d has %d bytes, was written with %d", errContent, r.seq,
+			len(b), r.size)
 	}
 	if i := firstNot(b, putRecord(nil, seed, r)); i >= 0 {
 		return r, fmt.Errorf("%w: record %d differs at byte %d", errContent, r.seq, i)

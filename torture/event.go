@@ -25,6 +25,7 @@ const (
 	evSeenAll                    // the survey is complete
 	evRecord                     // started: page: seq, version: round<<32|at<<16|of
 	evRecordAt                   // page: seq, a: start, b: end
+	evRecordNot                  // page: the append of this record, and of later ones, was refused
 	evRecordAck                  // page: durable through this seq
 	evPage                       // started: tag, page, version, a: LSN
 	evPageAck                    // tag, page, version, level

@@ -19,7 +19,10 @@ type shape struct {
 	Batches   int
 	Unflushed int
 	Segment   int64
+	MaxLog    int64 // 0: no bound
 	LogGroups int
+	Memory    int64
+	Depth     int
 }
 
 func newShape(r *rand.Rand) shape {
@@ -35,7 +38,15 @@ func newShape(r *rand.Rand) shape {
 	s.Batches = 1 + r.IntN(4)
 	s.Unflushed = 1 + r.IntN(s.Batches)
 	s.Segment = []int64{256 << 10, 1 << 20, 4 << 20}[r.IntN(3)]
+	if r.IntN(3) == 0 { // appends are refused until a checkpoint makes room
+		s.MaxLog = s.Segment * int64(3+r.IntN(2))
+	}
 	s.LogGroups = 1 + r.IntN(4)
+	// The least there may be, every other time: then everything waits for memory and for slots.
+	s.Memory, s.Depth = 16<<20, 32
+	if r.IntN(2) == 0 {
+		s.Memory, s.Depth = max(int64(s.Batches+4)*int64(s.Batch), 1<<20), 1+r.IntN(8)
+	}
 	return s
 }
 
@@ -59,9 +70,9 @@ const lockWait = 30 * time.Second
 
 func (j *job) options() untorn.Options {
 	o := untorn.Options{
-		Dir: j.Dir, Backend: ring.Backend(j.Backend), Memory: 16 << 20, Depth: 32,
+		Dir: j.Dir, Backend: ring.Backend(j.Backend), Memory: j.Shape.Memory, Depth: j.Shape.Depth,
 		BatchBytes: j.Shape.Batch, Batches: j.Shape.Batches, Unflushed: j.Shape.Unflushed,
-		SegmentBytes: j.Shape.Segment, LogGroups: j.Shape.LogGroups,
+		SegmentBytes: j.Shape.Segment, MaxLogBytes: j.Shape.MaxLog, LogGroups: j.Shape.LogGroups,
 		Unsafe: j.Mode == string(untorn.ModeNone),
 		// Opens are killed on purpose here: that many dead recoveries in a row mean nothing.
 		MaxRecoveries: 1 << 20, LockWait: lockWait, Mutants: j.Mutants,

@@ -22,7 +22,8 @@ func (r *runner) look() error {
 		return err
 	case <-time.After(lookLimit):
 		buf := make([]byte, 1<<20)
-		r.m.violate("opening, surveying or closing takes more than %s; goroutines:\n%s", lookLimit, buf[:runtime.Stack(buf, true)])
+		r.m.violate("opening, surveying or closing takes more than %s; goroutines:\n%s", lookLimit,
+			buf[:runtime.Stack(buf, true)])
 		return nil
 	}
 }

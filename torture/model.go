@@ -25,7 +25,7 @@ type model struct {
 // tally counts what was checked.
 type tally struct {
 	events, pageAcks, recordAcks, pagesSeen, recordsSeen, torn uint64
-	opens, recoveries, installed                               uint64
+	opens, recoveries, installed, refused                      uint64
 	violations                                                 []Violation
 	full                                                       string // the disk is: no verdict on the engine
 }
@@ -66,7 +66,8 @@ func newModel(mode untorn.Mode, seed uint64) *model {
 }
 
 func (m *model) violate(format string, a ...any) {
-	m.tally.violations = append(m.tally.violations, Violation{Round: int(m.round), What: fmt.Sprintf(format, a...)})
+	m.tally.violations = append(m.tally.violations, Violation{Round: int(m.round),
+		What: fmt.Sprintf(format, a...)})
 }
 
 // emit makes the model a sink: a survey in this process goes straight into it.
@@ -95,7 +96,8 @@ func (m *model) apply(e *event) {
 			return
 		}
 		m.violate("the engine failed, and nobody had killed it: %s", e.text)
-	case evSeenBase, evSeenRecord, evSeenEnd, evRecord, evRecordAt, evRecordAck, evCkpt, evCkptAck:
+	case evSeenBase, evSeenRecord, evSeenEnd, evRecord, evRecordAt, evRecordNot, evRecordAck,
+		evCkpt, evCkptAck:
 		m.applyLog(e)
 	case evSeenPage, evBadPage, evPage, evPageAck:
 		m.applyPage(e)
@@ -133,7 +135,8 @@ func (m *model) applyFile(e *event) {
 	f := m.files[e.tag]
 	if f == nil {
 		if e.kind != evFile {
-			m.violate("file %s is there; nobody ever began to make it", fileName(e.tag, e.level == 1))
+			m.violate("file %s is there; nobody ever began to make it", fileName(e.tag,
+				e.level == 1))
 			f = &fileModel{least: e.a, most: e.a} // adopt it: one violation is enough
 		} else {
 			f = &fileModel{least: e.a, most: e.a}
@@ -191,7 +194,8 @@ func (m *model) filesEnd() {
 			continue
 		}
 		if f.created && !f.removeStarted {
-			m.violate("file %s is gone; it had been acknowledged, and nobody began to remove it", fileName(tag, f.renamed))
+			m.violate("file %s is gone; it had been acknowledged, and nobody began to remove it",
+				fileName(tag, f.renamed))
 		}
 		delete(m.files, tag)
 	}
@@ -239,17 +243,20 @@ func (m *model) seenPage(f *fileModel, p *pageModel, e *event) {
 		case e.version < p.floor.v:
 			m.violate("%s is version %s; %s", where, e.version, p.story())
 		default:
-			m.violate("%s is version %s, whose write was never started; %s", where, e.version, p.story())
+			m.violate("%s is version %s, whose write was never started; %s", where, e.version,
+				p.story())
 		}
 		if i < 0 {
 			found = write{v: e.version, lsn: e.a}
 		}
 	}
 	if found.lsn != e.a {
-		m.violate("%s, version %s, has LSN %d; it was written with %d", where, e.version, e.a, found.lsn)
+		m.violate("%s, version %s, has LSN %d; it was written with %d", where, e.version, e.a,
+			found.lsn)
 	}
 	if e.a > m.log.end {
-		m.violate("%s, version %s, has LSN %d, but the log ends at %d (I3)", where, e.version, e.a, m.log.end)
+		m.violate("%s, version %s, has LSN %d, but the log ends at %d (I3)", where, e.version, e.a,
+			m.log.end)
 	}
 	if found.level == "" {
 		found.level, found.round = "seen", m.round
@@ -269,7 +276,8 @@ func (m *model) badPage(f *fileModel, p *pageModel, e *event) {
 			what = "; " + describe(img, m.seed, e.tag, e.page, p.versions())
 		}
 	}
-	m.violate("page %d of %s is not whole: %s%s; %s", e.page, fileName(e.tag, f.renamed), e.text, what, p.story())
+	m.violate("page %d of %s is not whole: %s%s; %s", e.page, fileName(e.tag, f.renamed), e.text,
+		what, p.story())
 	p.started = append(p.started, p.floor) // whatever comes next will do
 }
 
@@ -285,13 +293,16 @@ func (p *pageModel) versions() []version {
 func (p *pageModel) story() string {
 	s := "no version had been acknowledged"
 	if p.floor.level != "" {
-		s = fmt.Sprintf("version %s (LSN %d) had been acknowledged as %s in round %d", p.floor.v, p.floor.lsn, p.floor.level, p.floor.round)
+		s = fmt.Sprintf("version %s (LSN %d) had been acknowledged as %s in round %d", p.floor.v,
+			p.floor.lsn, p.floor.level, p.floor.round)
 		if p.floor.level == "seen" {
-			s = fmt.Sprintf("version %s (LSN %d) had been seen after round %d", p.floor.v, p.floor.lsn, p.floor.round)
+			s = fmt.Sprintf("version %s (LSN %d) had been seen after round %d", p.floor.v,
+				p.floor.lsn, p.floor.round)
 		}
 	}
 	if n := len(p.started); n > 0 {
-		s += fmt.Sprintf(", and %d later writes started, the last of version %s", n, p.started[n-1].v)
+		s += fmt.Sprintf(", and %d later writes started, the last of version %s", n,
+			p.started[n-1].v)
 	}
 	return s
 }

@@ -43,6 +43,11 @@ func (m *model) applyLog(e *event) {
 		if r := l.rec(e.page); r != nil {
 			r.start, r.end = e.a, e.b
 		}
+	case evRecordNot:
+		m.tally.refused++
+		if l.rec(e.page) != nil {
+			l.recs = l.recs[:e.page-l.first]
+		}
 	case evRecordAck:
 		m.tally.recordAcks++
 		l.acked = max(l.acked, e.page+1)
@@ -54,7 +59,8 @@ func (m *model) applyLog(e *event) {
 	case evSeenBase:
 		l.at, l.lost = e.a, false
 		if e.a != l.base && !slices.Contains(l.bases, e.a) {
-			m.violate("the checkpoint found names record %d; the last one acknowledged names %d, started since: %v", e.a, l.base, l.bases)
+			m.violate("the checkpoint found names record %d; the last one acknowledged names %d, started since: %v",
+				e.a, l.base, l.bases)
 			l.lost = true
 		}
 		l.base, l.bases = e.a, nil // it is in super: it will not go back
@@ -80,9 +86,11 @@ func (m *model) seenRecord(e *event) {
 		m.violate("record %d is in the log; its append was never started", e.page)
 		l.lost = true
 	case r.id != e.version:
-		m.violate("record %d is of round %d, the one appended last under this number of round %d", e.page, e.version>>32, r.id>>32)
+		m.violate("record %d is of round %d, the one appended last under this number of round %d",
+			e.page, e.version>>32, r.id>>32)
 	case r.start != 0 && r.start != e.a, r.end != 0 && r.end != e.b:
-		m.violate("record %d lies at LSN %d to %d; it was appended at %d to %d", e.page, e.a, e.b, r.start, r.end)
+		m.violate("record %d lies at LSN %d to %d; it was appended at %d to %d", e.page, e.a, e.b,
+			r.start, r.end)
 	default:
 		r.start, r.end = e.a, e.b
 	}
@@ -93,18 +101,22 @@ func (m *model) seenEnd(e *event) {
 	l := &m.log
 	if !l.lost {
 		if e.a != l.at {
-			m.violate("the log ends before record %d, the last one found was %d", e.a, int64(l.at)-1)
+			m.violate("the log ends before record %d, the last one found was %d", e.a,
+				int64(l.at)-1)
 		}
 		if e.a < l.acked {
-			m.violate("the log ends before record %d; everything through record %d had been acknowledged as durable", e.a, l.acked-1)
+			m.violate("the log ends before record %d; everything through record %d had been acknowledged as durable",
+				e.a, l.acked-1)
 		}
 		if r := l.rec(e.a - 1); r != nil && e.a > l.base {
 			if at, of := uint16(r.id>>16), uint16(r.id); at+1 != of {
-				m.violate("the log ends with record %d, which is number %d of a batch of %d: a batch came back in part", e.a-1, at+1, of)
+				m.violate("the log ends with record %d, which is number %d of a batch of %d: a batch came back in part",
+					e.a-1, at+1, of)
 			}
 		}
 		if e.b < l.pageLSN {
-			m.violate("the log ends at LSN %d; a page with LSN %d had been acknowledged (I3)", e.b, l.pageLSN)
+			m.violate("the log ends at LSN %d; a page with LSN %d had been acknowledged (I3)", e.b,
+				l.pageLSN)
 		}
 	}
 	l.resolve(e.a)

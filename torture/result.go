@@ -32,6 +32,8 @@ type Result struct {
 	Opens      uint64 `json:"opens"`
 	Recoveries uint64 `json:"recoveries"`
 	Installed  uint64 `json:"pages_recovered"`
+	// Appends refused because the log was full, until a checkpoint.
+	LogFull uint64 `json:"appends_refused_log_full"`
 	// Damaged counts pages found damaged that were being written when the child died, in modes that
 	// do not protect them.
 	Damaged   uint64 `json:"damaged_while_written"`
@@ -54,6 +56,7 @@ func (r *Result) add(t *tally) {
 	r.PagesSeen += t.pagesSeen
 	r.RecordsSeen += t.recordsSeen
 	r.Damaged += t.torn
+	r.LogFull += t.refused
 	r.Opens += t.opens
 	r.Recoveries += t.recoveries
 	r.Installed += t.installed
@@ -75,7 +78,8 @@ func (r *Result) WriteJSON(w io.Writer) error {
 // Line is the progress line.
 func (r *Result) Line() string {
 	return fmt.Sprintf("%d rounds, %d kills, %d violations, %.0f s: %d page and %d record acknowledgements, %d pages and %d records verified",
-		r.Rounds, r.Kills, r.Violations, r.ElapsedSeconds, r.PageAcks, r.RecordAcks, r.PagesSeen, r.RecordsSeen)
+		r.Rounds, r.Kills, r.Violations, r.ElapsedSeconds, r.PageAcks, r.RecordAcks, r.PagesSeen,
+		r.RecordsSeen)
 }
 
 // Write writes the result for people.
@@ -92,16 +96,19 @@ func (r *Result) Write(w io.Writer) error {
 		mode += ", with the mutant " + r.Mutant
 	}
 	p("mode %s, seed %d: %s", mode, r.Seed, r.Line())
-	p("%d opens, %d of them recovered %d pages from the doublewrite buffer", r.Opens, r.Recoveries, r.Installed)
+	p("%d opens, %d of them recovered %d pages from the doublewrite buffer", r.Opens, r.Recoveries,
+		r.Installed)
 	if r.Stopped {
 		p("stopped before all rounds were over")
 	}
 	if r.Mode != "doublewrite" {
-		p("checked: records, files, and pages that were not being written; %d pages were found damaged that were being written when the process died (this mode does not protect them)", r.Damaged)
+		p("checked: records, files, and pages that were not being written; %d pages were found damaged that were being written when the process died (this mode does not protect them)",
+			r.Damaged)
 	}
 	switch {
 	case r.Throttled:
-		p("the child's disk was throttled: %d opens after a kill found its queued writes still under way and waited for them (I11)", r.OpensRefused)
+		p("the child's disk was throttled: %d opens after a kill found its queued writes still under way and waited for them (I11)",
+			r.OpensRefused)
 	case r.ThrottleSkipped != "":
 		p("throttling was skipped: %s", r.ThrottleSkipped)
 	}
@@ -109,9 +116,11 @@ func (r *Result) Write(w io.Writer) error {
 		p("kept for a look: %s", k)
 	}
 	if r.Violations == 0 {
-		_, err := fmt.Fprintln(w, "no violations. A kill cannot show a missing flush; untornctl explore and a real power cut can")
+		_, err := fmt.Fprintln(w,
+			"no violations. A kill cannot show a missing flush; untornctl explore and a real power cut can")
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%d violations; run again with -seed %d -keep and look at the directory with untornctl inspect, verify and dump\n", r.Violations, r.Seed)
+	_, err := fmt.Fprintf(w, "%d violations; run again with -seed %d -keep and look at the directory with untornctl inspect, verify and dump\n",
+		r.Violations, r.Seed)
 	return err
 }

@@ -74,7 +74,8 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 	}
 	r := &runner{
 		cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 1)), begun: time.Now(),
-		res: &Result{Schema: 1, Mode: string(cfg.Mode), Mutant: cfg.Mutant, Seed: cfg.Seed, Dir: cfg.Dir, Stories: []Violation{}},
+		res: &Result{Schema: 1, Mode: string(cfg.Mode), Mutant: cfg.Mutant, Seed: cfg.Seed,
+			Dir: cfg.Dir, Stories: []Violation{}},
 	}
 	if err := r.prepare(); err != nil {
 		return nil, err
@@ -95,7 +96,8 @@ func (r *runner) prepare() error {
 		return err
 	}
 	if len(list) > 0 {
-		return fmt.Errorf("%s holds %q: give a new or an empty directory", r.cfg.Dir, list[0].Name())
+		return fmt.Errorf("%s holds %q: give a new or an empty directory", r.cfg.Dir,
+			list[0].Name())
 	}
 	if r.cfg.Throttle {
 		if r.disk, err = newThrottle(r.cfg.Dir); err != nil {
@@ -200,7 +202,8 @@ func (r *runner) round(ctx context.Context) error {
 	for r.rng.IntN(4) == 0 { // kill the recovery, too
 		j := r.job()
 		j.Recover = true
-		if err := r.runChild(ctx, j, time.Duration(r.rng.IntN(60))*time.Millisecond); err != nil || r.wrong() {
+		life := lifetime{of: time.Duration(r.rng.IntN(60)) * time.Millisecond}
+		if err := r.runChild(ctx, j, life); err != nil || r.wrong() {
 			return err
 		}
 	}
@@ -222,18 +225,18 @@ func (r *runner) job() *job {
 
 // life is how long a child lives: sometimes only into its open, now and then long enough for the
 // log to be recycled and for a deadlock to show.
-func (r *runner) life() time.Duration {
-	ms := 0
+func (r *runner) life() lifetime {
+	ms, working := int64(0), true
 	switch x := r.rng.IntN(20); {
 	case x < 4:
-		ms = r.rng.IntN(40)
+		ms, working = r.rng.Int64N(60), false
 	case x < 19:
-		ms = 40 + r.rng.IntN(500)
+		ms = r.rng.Int64N(400)
 	default:
-		ms = 3500
+		ms = stallAfter.Milliseconds() + 500
 	}
 	if r.disk != nil {
-		ms = 3*ms + 200
+		ms *= 3
 	}
-	return time.Duration(ms) * time.Millisecond
+	return lifetime{time.Duration(ms) * time.Millisecond, working}
 }

@@ -60,7 +60,7 @@ func (s *sideFiles) loop(ctx context.Context, main *untorn.File) error {
 		default:
 			err = s.remove(ctx)
 		}
-		if err != nil {
+		if err != nil && !s.c.full(err) {
 			return err
 		}
 	}

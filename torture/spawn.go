@@ -13,12 +13,15 @@ import (
 	"time"
 )
 
-// stallAfter is how long a child may say nothing before it counts as stuck. Everything it does
-// takes milliseconds; a throttled one gets more.
-const stallAfter = 3 * time.Second
+// stallAfter is how long a child may say nothing before it is suspected to be stuck. Everything it
+// does takes milliseconds; a throttled one is never suspected.
+const (
+	stallAfter = 3 * time.Second
+	openLimit  = time.Minute // for an open and a survey
+)
 
 // runChild starts a child and kills it after life, or finds that it ended by itself.
-func (r *runner) runChild(ctx context.Context, j *job, life time.Duration) error {
+func (r *runner) runChild(ctx context.Context, j *job, life lifetime) error {
 	if r.m.end == endClosed {
 		r.m.end = endClosing // the open begins: a kill may fall before or after it clears the flag
 	}
@@ -32,14 +35,22 @@ func (r *runner) runChild(ctx context.Context, j *job, life time.Duration) error
 	}
 	switch {
 	case stuck:
-		r.m.violate("the child said nothing for %s; its goroutines:\n%s", stallAfter, tail(c.stderr.Bytes(), 200))
+		r.m.violate("the child said nothing for %s and more; its goroutines:\n%s", stallAfter,
+			tail(c.stderr.Bytes(), 200))
 	case c.killed:
 		r.res.Kills++
 	case c.cmd.ProcessState.ExitCode() == exitFailed: // evStopped has told
 	case c.cmd.ProcessState.ExitCode() != 0:
-		r.m.violate("the child ended by itself with %s; it said:\n%s", c.cmd.ProcessState, tail(c.stderr.Bytes(), 60))
+		r.m.violate("the child ended by itself with %s; it said:\n%s", c.cmd.ProcessState,
+			tail(c.stderr.Bytes(), 60))
 	}
 	return nil
+}
+
+// lifetime is when a child dies: so long after it was started, or after it began to work.
+type lifetime struct {
+	of      time.Duration
+	working bool
 }
 
 // proc is a child that was started.
@@ -49,7 +60,8 @@ type proc struct {
 	stderr bytes.Buffer
 	read   chan error
 	exited chan struct{}
-	last   atomic.Int64 // when the last event came
+	last   atomic.Int64  // when the last event came
+	works  chan struct{} // closed when it has surveyed the directory
 	killed bool
 }
 
@@ -70,7 +82,9 @@ func (r *runner) start(j *job) (*proc, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &proc{cmd: exec.Command(args[0], args[1:]...), read: make(chan error, 1), exited: make(chan struct{})}
+	c := &proc{cmd: exec.Command(args[0], args[1:]...), read: make(chan error, 1),
+		exited: make(chan struct{}),
+		works:  make(chan struct{})}
 	c.cmd.Env = append(os.Environ(), childEnv+"=1")
 	c.cmd.ExtraFiles = []*os.File{to}
 	c.cmd.Stderr = &c.stderr
@@ -90,6 +104,9 @@ func (r *runner) start(j *job) (*proc, error) {
 		c.read <- readEvents(from, func(e event) {
 			c.last.Store(time.Now().UnixNano())
 			r.m.apply(&e)
+			if e.kind == evSeenAll {
+				close(c.works)
+			}
 		})
 	}()
 	go func() {
@@ -114,8 +131,17 @@ func (c *proc) kill(sig syscall.Signal) { _ = c.cmd.Process.Signal(sig) }
 
 // untilDeath kills the child when its time has come. A child that has fallen silent is made to
 // print its goroutines instead.
-func (c *proc) untilDeath(ctx context.Context, life time.Duration, slow bool) (stuck bool) {
-	t := time.NewTimer(life)
+func (c *proc) untilDeath(ctx context.Context, life lifetime, slow bool) (stuck bool) {
+	if life.working {
+		select {
+		case <-c.works:
+		case <-c.exited:
+			return false
+		case <-time.After(openLimit):
+		case <-ctx.Done():
+		}
+	}
+	t := time.NewTimer(life.of)
 	defer t.Stop()
 	select {
 	case <-c.exited:
@@ -123,8 +149,7 @@ func (c *proc) untilDeath(ctx context.Context, life time.Duration, slow bool) (s
 	case <-t.C:
 	case <-ctx.Done():
 	}
-	silent := time.Since(time.Unix(0, c.last.Load()))
-	if silent > stallAfter && !slow {
+	if !slow && c.silent() {
 		c.kill(syscall.SIGQUIT)
 		select {
 		case <-c.exited:
@@ -151,6 +176,22 @@ func (c *proc) wait() error {
 	case <-time.After(time.Minute):
 		return fmt.Errorf("the pipe of a dead child stays open")
 	}
+}
+
+// silent reports whether the child has stopped talking: for a while already, and for a while more,
+// in case the machine is slow.
+func (c *proc) silent() bool {
+	for range 20 {
+		if time.Since(time.Unix(0, c.last.Load())) < stallAfter {
+			return false
+		}
+		select {
+		case <-c.exited:
+			return false
+		case <-time.After(time.Second):
+		}
+	}
+	return true
 }
 
 // tail is the last lines of what a child said.

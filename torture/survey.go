@@ -18,13 +18,15 @@ type seenPage struct {
 
 // survey tells sink everything that an opened directory holds, checking every byte on the way. It
 // returns the record to go on with and the pages of every file.
-func survey(ctx context.Context, e *untorn.Engine, j *job, to sink) (next uint64, pages map[uint32][]seenPage, err error) {
+func survey(ctx context.Context, e *untorn.Engine, j *job, to sink) (next uint64,
+	pages map[uint32][]seenPage, err error) {
 	pages = map[uint32][]seenPage{}
 	tags := map[uint32]bool{} // whether renamed
 	for _, name := range e.Files() {
 		tag, moved, ok := parseName(name)
 		if !ok {
-			to.emit(event{kind: evWrong, text: fmt.Sprintf("there is a data file %q that nobody made", name)})
+			to.emit(event{kind: evWrong,
+				text: fmt.Sprintf("there is a data file %q that nobody made", name)})
 			continue
 		}
 		f, err := e.OpenFile(ctx, name, untorn.FileOptions{})
@@ -66,7 +68,8 @@ func surveyLog(ctx context.Context, e *untorn.Engine, j *job, to sink) (next uin
 	if len(payload) == 8 {
 		next = le.Uint64(payload)
 	} else if len(payload) != 0 {
-		to.emit(event{kind: evWrong, text: fmt.Sprintf("the checkpoint's payload has %d bytes, not 8", len(payload))})
+		to.emit(event{kind: evWrong,
+			text: fmt.Sprintf("the checkpoint's payload has %d bytes, not 8", len(payload))})
 	}
 	to.emit(event{kind: evSeenBase, a: next})
 	var evs []event
@@ -76,11 +79,13 @@ func surveyLog(ctx context.Context, e *untorn.Engine, j *job, to sink) (next uin
 		}
 		got, err := readRecord(r.Data, j.Seed)
 		if err != nil {
-			to.emit(append(evs, event{kind: evWrong, text: fmt.Sprintf("record at LSN %d: %v", r.Start, err)})...)
+			to.emit(append(evs, event{kind: evWrong, text: fmt.Sprintf("record at LSN %d: %v",
+				r.Start, err)})...)
 			return 0, fmt.Errorf("replay: %w", err)
 		}
 		evs = append(evs, event{
-			kind: evSeenRecord, page: got.seq, version: recordID(got.round, got.at, got.of), a: uint64(r.Start), b: uint64(r.End),
+			kind: evSeenRecord, page: got.seq, version: recordID(got.round, got.at, got.of),
+			a: uint64(r.Start), b: uint64(r.End),
 		})
 		next = got.seq + 1
 		if len(evs) == 64 {
@@ -96,11 +101,13 @@ func recordID(round uint32, at, of uint16) version {
 	return version(round)<<32 | version(at)<<16 | version(of)
 }
 
-func surveyFile(ctx context.Context, f *untorn.File, tag uint32, j *job, to sink) ([]seenPage, error) {
+func surveyFile(ctx context.Context, f *untorn.File, tag uint32, j *job, to sink) ([]seenPage,
+	error) {
 	seen := make([]seenPage, f.Pages())
 	var reads []untorn.PageRead
 	for i := range min(32, len(seen)) {
-		reads = append(reads, untorn.PageRead{No: untorn.PageNo(i), Data: make([]byte, f.PageSize())})
+		reads = append(reads, untorn.PageRead{No: untorn.PageNo(i), Data: make([]byte,
+			f.PageSize())})
 	}
 	for at := 0; at < len(seen); at += len(reads) {
 		reads = reads[:min(len(reads), len(seen)-at)]
@@ -108,7 +115,8 @@ func surveyFile(ctx context.Context, f *untorn.File, tag uint32, j *job, to sink
 			reads[i].No = untorn.PageNo(at + i)
 		}
 		err := f.ReadPages(ctx, reads)
-		if err != nil && !errors.Is(err, untorn.ErrPageDamaged) && !errors.Is(err, untorn.ErrPageLost) {
+		if err != nil && !errors.Is(err, untorn.ErrPageDamaged) && !errors.Is(err,
+			untorn.ErrPageLost) {
 			return nil, err
 		}
 		evs := make([]event, len(reads))
@@ -127,7 +135,8 @@ func judgePage(r *untorn.PageRead, tag uint32, j *job) (seenPage, event) {
 		err = r.Err
 	}
 	if err != nil {
-		return seenPage{bad: true}, event{kind: evBadPage, tag: tag, page: uint64(r.No), text: err.Error()}
+		return seenPage{bad: true}, event{kind: evBadPage, tag: tag, page: uint64(r.No),
+			text: err.Error()}
 	}
 	return seenPage{version: v, lsn: r.LSN}, event{
 		kind: evSeenPage, tag: tag, page: uint64(r.No), version: v, a: uint64(r.LSN),

@@ -42,7 +42,8 @@ func newThrottle(dir string) (*throttle, error) {
 			continue
 		}
 		// Opened without O_CREATE: in a cgroup file system there is only what the kernel offers.
-		err := writeFile(filepath.Join(t.dir, way.file), fmt.Sprintf(way.format, disk, throttleRate))
+		err := writeFile(filepath.Join(t.dir, way.file), fmt.Sprintf(way.format, disk,
+			throttleRate))
 		if err == nil {
 			return t, nil
 		}

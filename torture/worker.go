@@ -32,7 +32,8 @@ type pending struct {
 	hasID bool
 }
 
-func newPageWorker(c *child, f *untorn.File, tag uint32, seen []seenPage, id, of uint64) *pageWorker {
+func newPageWorker(c *child, f *untorn.File, tag uint32, seen []seenPage, id,
+	of uint64) *pageWorker {
 	w := &pageWorker{
 		c: c, f: f, tag: tag, id: id, of: of, rng: c.j.rand(1000 + uint64(tag)<<8 + id),
 		newest: map[uint64]seenPage{}, buf: make([]byte, f.PageSize()),
@@ -97,6 +98,9 @@ func (w *pageWorker) write(ctx context.Context, n int) error {
 	w.c.order.RLock()
 	p, err := w.submit(ctx, nos, level)
 	w.c.order.RUnlock()
+	if w.c.full(err) {
+		return w.drain(ctx, 0)
+	}
 	if err != nil {
 		return err
 	}
@@ -109,7 +113,8 @@ func (w *pageWorker) write(ctx context.Context, n int) error {
 }
 
 // submit logs a record of the change, says what it starts, and passes the pages to the engine.
-func (w *pageWorker) submit(ctx context.Context, nos []uint64, level untorn.Level) (pending, error) {
+func (w *pageWorker) submit(ctx context.Context, nos []uint64, level untorn.Level) (pending,
+	error) {
 	c := w.c
 	out := pending{level: level, pages: map[uint64]version{}}
 	var lsn untorn.LSN
@@ -175,7 +180,8 @@ func (w *pageWorker) drain(ctx context.Context, keep int) error {
 func (w *pageWorker) ack(pages map[uint64]version, level untorn.Level) {
 	evs := make([]event, 0, len(pages))
 	for no, v := range pages {
-		evs = append(evs, event{kind: evPageAck, level: uint8(level), tag: w.tag, page: no, version: v})
+		evs = append(evs, event{kind: evPageAck, level: uint8(level), tag: w.tag, page: no,
+			version: v})
 	}
 	w.c.to.emit(evs...)
 }
@@ -215,9 +221,11 @@ func (w *pageWorker) read(ctx context.Context) error {
 	case got.bad:
 		w.wrong("a read of page %d of %s: %s", no, w.f.Name(), ev.text)
 	case got.version != want.version:
-		w.wrong("a read of page %d of %s gives version %s, the newest accepted is %s (I9)", no, w.f.Name(), got.version, want.version)
+		w.wrong("a read of page %d of %s gives version %s, the newest accepted is %s (I9)", no,
+			w.f.Name(), got.version, want.version)
 	case got.lsn != want.lsn:
-		w.wrong("a read of page %d of %s gives LSN %d, it was written with %d", no, w.f.Name(), got.lsn, want.lsn)
+		w.wrong("a read of page %d of %s gives LSN %d, it was written with %d", no, w.f.Name(),
+			got.lsn, want.lsn)
 	}
 	return nil
 }

@@ -9,7 +9,8 @@ import (
 )
 
 var demoCommand = command{
-	name: "demo", short: "five seconds: a page torn, detected, repaired, and not repaired without", run: runDemo,
+	name: "demo", short: "five seconds: a page torn, detected, repaired, and not repaired without",
+	run: runDemo,
 	help: `
 usage: untornctl demo [-dir D] [-keep]
 

@@ -10,7 +10,8 @@ import (
 )
 
 var dumpCommand = command{
-	name: "dump", short: "the records of the log (dump wal D), or the doublewrite slots (dump dwb D)", run: runDump,
+	name: "dump", short: "the records of the log (dump wal D), or the doublewrite slots (dump dwb D)",
+	run: runDump,
 	help: `
 usage: untornctl dump wal D [-from LSN] [-to LSN] [-kind K] [-data N] [-json FILE]
        untornctl dump dwb D [-json FILE]

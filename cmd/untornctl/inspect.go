@@ -5,7 +5,8 @@ import (
 )
 
 var inspectCommand = command{
-	name: "inspect", short: "what is in a directory: super, log, doublewrite, files, health", run: runInspect,
+	name: "inspect", short: "what is in a directory: super, log, doublewrite, files, health",
+	run: runInspect,
 	help: `
 usage: untornctl inspect D [-json FILE]
 

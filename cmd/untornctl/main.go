@@ -33,7 +33,8 @@ type command struct {
 
 // commands in the order they are listed in.
 func commands() []command {
-	return []command{inspectCommand, dumpCommand, verifyCommand, recoverCommand, rebuildCommand, demoCommand, tortureCommand, exploreCommand}
+	return []command{inspectCommand, dumpCommand, verifyCommand, recoverCommand, rebuildCommand,
+		demoCommand, tortureCommand, exploreCommand}
 }
 
 func main() {

@@ -9,7 +9,8 @@ import (
 )
 
 var rebuildCommand = command{
-	name: "rebuild-super", short: "make super again from evidence, when fewer than two copies are valid", run: runRebuild,
+	name: "rebuild-super", short: "make super again from evidence, when fewer than two copies are valid",
+	run: runRebuild,
 	help: `
 usage: untornctl rebuild-super D [-dry-run] [-force] [-file PATH]... [-json FILE]
 

@@ -9,7 +9,8 @@ import (
 )
 
 var recoverCommand = command{
-	name: "recover", short: "bring a directory back after a crash, or say what that would do", run: runRecover,
+	name: "recover", short: "bring a directory back after a crash, or say what that would do",
+	run: runRecover,
 	help: `
 usage: untornctl recover D [-dry-run] [-accept-loss] [-json FILE]
 
@@ -69,7 +70,8 @@ func runRecover(ctx context.Context, k *call) error {
 			return err
 		}
 		if n := len(report.Lost); n > 0 && !accept {
-			fmt.Fprintf(k.out, "%d pages are lost: restore them from a backup, or give them up with -accept-loss\n", n)
+			fmt.Fprintf(k.out, "%d pages are lost: restore them from a backup, or give them up with -accept-loss\n",
+				n)
 		}
 	}
 	if err := k.writeJSON(report); err != nil {
@@ -100,12 +102,16 @@ func recoverDir(ctx context.Context, o untorn.Options) (*untorn.Report, error) {
 func advise(err error) error {
 	switch {
 	case errors.Is(err, untorn.ErrLocked):
-		return fmt.Errorf("%w\nits engine is running; untornctl inspect and verify look at it as it is", err)
+		return fmt.Errorf("%w\nits engine is running; untornctl inspect and verify look at it as it is",
+			err)
 	case errors.Is(err, untorn.ErrSuper), errors.Is(err, untorn.ErrNoSuper):
-		return fmt.Errorf("%w\nuntornctl rebuild-super makes super again from what else is there", err)
+		return fmt.Errorf("%w\nuntornctl rebuild-super makes super again from what else is there",
+			err)
 	case errors.Is(err, untorn.ErrCorrupt):
-		return fmt.Errorf("%w\nthe log lost something that had been durable: restore a backup; untornctl dump wal shows what can be read", err)
-	case errors.Is(err, untorn.ErrBehind), errors.Is(err, untorn.ErrMissingFile), errors.Is(err, untorn.ErrForeign):
+		return fmt.Errorf("%w\nthe log lost something that had been durable: restore a backup; untornctl dump wal shows what can be read",
+			err)
+	case errors.Is(err, untorn.ErrBehind), errors.Is(err, untorn.ErrMissingFile), errors.Is(err,
+		untorn.ErrForeign):
 		return fmt.Errorf("%w\nrestore the whole directory from one copy", err)
 	}
 	return err

@@ -7,7 +7,8 @@ import (
 )
 
 var verifyCommand = command{
-	name: "verify", short: "is this directory sound? every page, record and header of it", run: runVerify,
+	name: "verify", short: "is this directory sound? every page, record and header of it",
+	run: runVerify,
 	help: `
 usage: untornctl verify D [-json FILE]
 
