@@ -19,6 +19,9 @@ func (p Progress) say(what string, share float64) {
 	}
 }
 
+// ErrNothing is an interval in which no call was acknowledged: it needs more time.
+var ErrNothing = errors.New("no call was acknowledged in the measured interval")
+
 // Run measures one mode. When ctx is cancelled it returns what was measured so far, with
 // Interrupted set, and ctx's error only if that is nothing.
 func Run(ctx context.Context, c Config, p Progress) (*Result, error) {
@@ -151,7 +154,7 @@ func (m *measurer) finish(err error) error {
 	for _, r := range m.out {
 		if len(r.Repeats) == 0 {
 			if err == nil {
-				err = errors.New("no call was acknowledged in the measured interval: give it more time")
+				err = ErrNothing
 			}
 			continue
 		}

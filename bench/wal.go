@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,7 +66,7 @@ func RunWAL(ctx context.Context, c WALConfig, p Progress) (r *WALResult, err err
 		}
 	}
 	if len(r.Repeats) == 0 {
-		return nil, err
+		return nil, cmp.Or(err, ErrNothing)
 	}
 	r.finish(bare, ctx.Err() != nil)
 	if r.Interrupted && errors.Is(err, ctx.Err()) {
