@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/untorn/untorn/ring"
 	"github.com/untorn/untorn/stages"
 )
 
@@ -41,9 +42,7 @@ func (s *Stage) flushFile(st *file) (idle bool) {
 func (s *Stage) flushed(st *file, err error) {
 	st.flushing = false
 	if err != nil && s.cfg.Mutants.Has(stages.RetryFsync) {
-		st.flushing = true
-		s.cfg.Ring.Submit(&st.flush)
-		return
+		err = s.cfg.Ring.Do(&ring.Op{Kind: ring.DataSync, File: st.f.IO})
 	}
 	if err != nil {
 		// Never retried: after EIO the kernel has marked the pages clean (I5).

@@ -105,8 +105,7 @@ func (s *Stage) submit(ops ...*ring.Op) {
 
 func (s *Stage) completed(op *ring.Op) {
 	if op.Err != nil && op.Tag == tagFlush && s.cfg.Mutants.Has(stages.RetryFsync) {
-		s.submit(&s.flush)
-		return
+		op.Err = s.cfg.Ring.Do(&ring.Op{Kind: ring.DataSync, File: s.cfg.File})
 	}
 	if op.Err != nil {
 		s.cfg.Poison.Set(fmt.Errorf("doublewrite: %w", op.Err)) // I5
