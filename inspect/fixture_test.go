@@ -54,20 +54,22 @@ func crashed(t *testing.T) *fixture {
 		f.pages[name] = make([]string, testPages)
 		return x
 	}
-	put := func(x *untorn.File, no, v int, level untorn.Level) {
-		s := text(x.Name(), no, v)
-		_, lsn, err := e.Append([]byte(s))
-		must(t, err)
-		f.records = append(f.records, s)
-		must(t, x.WritePages(ctx, []untorn.PageWrite{{No: untorn.PageNo(no), LSN: lsn, Data: fill(s)}}, level))
-		f.pages[x.Name()][no] = s
+	put := func(x *untorn.File, v int, level untorn.Level, nos ...int) {
+		var ws []untorn.PageWrite
+		for _, no := range nos {
+			s := text(x.Name(), no, v)
+			_, lsn, err := e.Append([]byte(s))
+			must(t, err)
+			f.records = append(f.records, s)
+			ws = append(ws, untorn.PageWrite{No: untorn.PageNo(no), LSN: lsn, Data: fill(s)})
+			f.pages[x.Name()][no] = s
+		}
+		must(t, x.WritePages(ctx, ws, level))
 	}
 	a, b := create("alpha"), create("beta")
-	for no := range 10 {
-		put(a, no, 1, untorn.Durable)
-	}
+	put(a, 1, untorn.Durable, 0, 1, 2, 3, 4, 5, 6)
 	c := create("gone")
-	put(c, 0, 1, untorn.Durable)
+	put(c, 1, untorn.Durable, 0)
 	must(t, e.Remove(ctx, "gone"))
 	delete(f.pages, "gone")
 	redo := e.EndLSN()
@@ -78,11 +80,8 @@ func crashed(t *testing.T) *fixture {
 	delete(f.pages, "beta")
 	must(t, b.Grow(ctx, testPages+4))
 	f.pages["gamma"] = append(f.pages["gamma"], make([]string, 4)...)
-	for no := range 8 {
-		put(b, no, 2, untorn.Durable)
-	}
-	put(b, testPages+1, 2, untorn.Durable)
-	put(a, 3, 2, untorn.Protected)
+	put(b, 2, untorn.Durable, 0, 1, 2, 3, testPages+1)
+	put(a, 2, untorn.Protected, 3)
 	must(t, os.CopyFS(f.dir, os.DirFS(f.live)))
 	return f
 }

@@ -253,9 +253,13 @@ func (c *child) full(err error) bool {
 // checkpoints lets go of the log now and then. Its payload is the record the log then begins with.
 func (c *child) checkpoints(ctx context.Context) error {
 	rng := c.j.rand(51)
+	every := time.Millisecond
+	if c.j.Shape.MaxLog > 0 {
+		every *= 10 // mostly when the log is full
+	}
 	for {
 		select {
-		case <-time.After(time.Duration(5+rng.IntN(120)) * time.Millisecond):
+		case <-time.After(every * time.Duration(5+rng.IntN(120))):
 		case <-c.hurry:
 		case <-c.stop:
 			return nil

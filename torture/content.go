@@ -174,7 +174,7 @@ type record struct {
 func recordSize(key uint64, least int) int {
 	n := least + int(key%600)
 	if key>>32%16 == 0 {
-		n += int(key >> 40 % 9000)
+		n += int(key >> 40 % 3000) // seven of them still fit into the smallest group
 	}
 	return n
 }

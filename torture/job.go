@@ -39,6 +39,7 @@ func newShape(r *rand.Rand) shape {
 	s.Unflushed = 1 + r.IntN(s.Batches)
 	s.Segment = []int64{256 << 10, 1 << 20, 4 << 20}[r.IntN(3)]
 	if r.IntN(3) == 0 { // appends are refused until a checkpoint makes room
+		s.Segment = 128 << 10
 		s.MaxLog = s.Segment * int64(3+r.IntN(2))
 	}
 	s.LogGroups = 1 + r.IntN(4)
