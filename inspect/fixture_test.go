@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/untorn/untorn"
@@ -39,51 +40,104 @@ func fill(s string) []byte {
 	return b
 }
 
-// crashed makes one: two files, one of them renamed and grown, a third removed, records, a
-// checkpoint and pages after it.
+// shared is made once: tests work on copies of it. Its engine runs until they are over.
+var shared struct {
+	once sync.Once
+	fixture
+	engine *untorn.Engine
+	err    error
+}
+
+func TestMain(m *testing.M) {
+	rc := m.Run()
+	if shared.engine != nil {
+		_ = shared.engine.Close(context.Background())
+		_ = os.RemoveAll(filepath.Dir(shared.live))
+	}
+	os.Exit(rc)
+}
+
+// crashed returns a directory of its own as a kill leaves it.
 func crashed(t *testing.T) *fixture {
 	t.Helper()
-	ctx := t.Context()
-	f := &fixture{live: filepath.Join(t.TempDir(), "live"), dir: filepath.Join(t.TempDir(), "crashed"), pages: map[string][]string{}}
-	e, err := untorn.Open(ctx, testOptions(f.live))
-	must(t, err)
-	t.Cleanup(func() { _ = e.Close(context.Background()) })
-	create := func(name string) *untorn.File {
-		x, err := e.OpenFile(ctx, name, untorn.FileOptions{Create: true, PageSize: testPage, Pages: testPages})
-		must(t, err)
-		f.pages[name] = make([]string, testPages)
-		return x
+	shared.once.Do(func() { shared.err = makeShared() })
+	must(t, shared.err)
+	f := shared.fixture
+	f.dir = filepath.Join(t.TempDir(), "crashed")
+	must(t, os.CopyFS(f.dir, os.DirFS(shared.dir)))
+	return &f
+}
+
+// makeShared makes two files, one of them renamed and grown, a third removed, records, a checkpoint
+// and pages after it.
+func makeShared() error {
+	ctx := context.Background()
+	tmp, err := os.MkdirTemp("", "untorn-inspect-")
+	if err != nil {
+		return err
 	}
-	put := func(x *untorn.File, v int, level untorn.Level, nos ...int) {
+	f := &shared.fixture
+	f.live, f.dir = filepath.Join(tmp, "live"), filepath.Join(tmp, "crashed")
+	f.pages = map[string][]string{}
+	if shared.engine, err = untorn.Open(ctx, testOptions(f.live)); err != nil {
+		return err
+	}
+	b := builder{e: shared.engine, f: f}
+	alpha, beta, gone := b.create("alpha"), b.create("beta"), b.create("gone")
+	b.put(alpha, 1, untorn.Durable, 0, 1, 2, 3, 4, 5, 6)
+	b.put(gone, 1, untorn.Durable, 0)
+	b.try(func() error { return b.e.Remove(ctx, "gone") })
+	delete(f.pages, "gone")
+	b.try(func() error { return b.e.Checkpoint(ctx, b.e.EndLSN(), []byte("payload")) })
+	f.records = nil // replay begins after them
+	b.try(func() error { return b.e.Rename(ctx, "beta", "gamma") })
+	f.pages["gamma"] = append(f.pages["beta"], make([]string, 4)...)
+	delete(f.pages, "beta")
+	b.try(func() error { return beta.Grow(ctx, testPages+4) })
+	b.put(beta, 2, untorn.Durable, 0, 1, 2, 3, testPages+1)
+	b.put(alpha, 2, untorn.Protected, 3)
+	b.try(func() error { return os.CopyFS(f.dir, os.DirFS(f.live)) })
+	return b.err
+}
+
+// builder goes on until something fails.
+type builder struct {
+	e   *untorn.Engine
+	f   *fixture
+	err error
+}
+
+func (b *builder) try(do func() error) {
+	if b.err == nil {
+		b.err = do()
+	}
+}
+
+func (b *builder) create(name string) (f *untorn.File) {
+	b.f.pages[name] = make([]string, testPages)
+	b.try(func() (err error) {
+		f, err = b.e.OpenFile(context.Background(), name,
+			untorn.FileOptions{Create: true, PageSize: testPage, Pages: testPages})
+		return err
+	})
+	return f
+}
+
+func (b *builder) put(x *untorn.File, v int, level untorn.Level, nos ...int) {
+	b.try(func() error {
 		var ws []untorn.PageWrite
 		for _, no := range nos {
 			s := text(x.Name(), no, v)
-			_, lsn, err := e.Append([]byte(s))
-			must(t, err)
-			f.records = append(f.records, s)
+			_, lsn, err := b.e.Append([]byte(s))
+			if err != nil {
+				return err
+			}
+			b.f.records = append(b.f.records, s)
 			ws = append(ws, untorn.PageWrite{No: untorn.PageNo(no), LSN: lsn, Data: fill(s)})
-			f.pages[x.Name()][no] = s
+			b.f.pages[x.Name()][no] = s
 		}
-		must(t, x.WritePages(ctx, ws, level))
-	}
-	a, b := create("alpha"), create("beta")
-	put(a, 1, untorn.Durable, 0, 1, 2, 3, 4, 5, 6)
-	c := create("gone")
-	put(c, 1, untorn.Durable, 0)
-	must(t, e.Remove(ctx, "gone"))
-	delete(f.pages, "gone")
-	redo := e.EndLSN()
-	must(t, e.Checkpoint(ctx, redo, []byte("payload")))
-	f.records = nil // replay begins after them
-	must(t, e.Rename(ctx, "beta", "gamma"))
-	f.pages["gamma"] = f.pages["beta"]
-	delete(f.pages, "beta")
-	must(t, b.Grow(ctx, testPages+4))
-	f.pages["gamma"] = append(f.pages["gamma"], make([]string, 4)...)
-	put(b, 2, untorn.Durable, 0, 1, 2, 3, testPages+1)
-	put(a, 2, untorn.Protected, 3)
-	must(t, os.CopyFS(f.dir, os.DirFS(f.live)))
-	return f
+		return x.WritePages(context.Background(), ws, level)
+	})
 }
 
 func must(t *testing.T, err error) {

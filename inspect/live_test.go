@@ -13,6 +13,7 @@ import (
 // TestLive looks at a directory whose engine works as hard as it can: nothing may be reported that
 // is only a picture of something moving.
 func TestLive(t *testing.T) {
+	t.Parallel()
 	ctx, stop := context.WithCancel(t.Context())
 	dir := filepath.Join(t.TempDir(), "d")
 	e, err := untorn.Open(ctx, testOptions(dir))

@@ -13,6 +13,7 @@ import (
 )
 
 func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if _, err := Open(untorn.NewLayout(filepath.Join(dir, "nothing"), "", "")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing directory: %v", err)
@@ -23,6 +24,7 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func TestLook(t *testing.T) {
+	t.Parallel()
 	f := crashed(t)
 	before := snapshot(t, f.dir)
 	for _, c := range []struct {
@@ -57,6 +59,7 @@ func TestLook(t *testing.T) {
 }
 
 func TestLookAtBroken(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		harm  func(t *testing.T, f *fixture)
@@ -72,6 +75,7 @@ func TestLookAtBroken(t *testing.T) {
 		}, "too short"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			f := crashed(t)
 			c.harm(t, f)
 			s, err := f.open(t).Look(t.Context())
@@ -85,6 +89,7 @@ func TestLookAtBroken(t *testing.T) {
 }
 
 func TestDumpWAL(t *testing.T) {
+	t.Parallel()
 	f := crashed(t)
 	d := f.open(t)
 	all := func(w WALFilter) []Record {
@@ -128,6 +133,7 @@ func TestDumpWAL(t *testing.T) {
 }
 
 func TestDumpDWB(t *testing.T) {
+	t.Parallel()
 	f := crashed(t)
 	slots := func() (n, bad int) {
 		s, err := f.open(t).DumpDWB(t.Context())

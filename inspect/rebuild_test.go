@@ -14,6 +14,7 @@ import (
 // TestRebuildSuper: with 1 to 4 copies gone, rebuild (where it has to be), recover, compare
 // everything.
 func TestRebuildSuper(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		copies []int
@@ -25,6 +26,7 @@ func TestRebuildSuper(t *testing.T) {
 		{"four", []int{0, 1, 2, 3}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			f := crashed(t)
 			f.garble(t, c.copies...)
 			if !c.need {
@@ -79,18 +81,21 @@ func rebuild(t *testing.T, f *fixture, o RebuildOptions) *Rebuilt {
 }
 
 func TestRebuildMissingSuper(t *testing.T) {
+	t.Parallel()
 	f := crashed(t)
 	must(t, os.Remove(filepath.Join(f.dir, "super")))
 	rebuild(t, f, RebuildOptions{})
 }
 
 func TestRebuildForced(t *testing.T) {
+	t.Parallel()
 	f := crashed(t)
 	rebuild(t, f, RebuildOptions{Force: true})
 }
 
 // TestRebuildTorn: what recovery needs from the doublewrite file is still there afterwards.
 func TestRebuildTorn(t *testing.T) {
+	t.Parallel()
 	f := crashed(t)
 	f.garble(t, 0, 1, 2, 3)
 	f.patch(t, filepath.Join("data", "00000001.pages"), f.pageOffset(3)+testPage/2, []byte("torn"))
@@ -99,6 +104,7 @@ func TestRebuildTorn(t *testing.T) {
 
 // TestRebuildWithoutDWBHeader: the distance between two headers of one batch gives the geometry.
 func TestRebuildWithoutDWBHeader(t *testing.T) {
+	t.Parallel()
 	f := crashed(t)
 	f.garble(t, 0, 1, 2, 3)
 	f.patch(t, filepath.Join("dwb", "regions"), 0, make([]byte, 4096))
@@ -109,14 +115,20 @@ func TestRebuildWithoutDWBHeader(t *testing.T) {
 }
 
 func TestRebuildRefuses(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		harm func(t *testing.T, f *fixture)
 		want string
 	}{
 		{"two engines", func(t *testing.T, f *fixture) {
-			g := crashed(t)
-			b, err := os.ReadFile(filepath.Join(g.dir, "data", "00000001.pages"))
+			other := filepath.Join(t.TempDir(), "other")
+			e, err := untorn.Open(t.Context(), testOptions(other))
+			must(t, err)
+			_, err = e.OpenFile(t.Context(), "x", untorn.FileOptions{Create: true, PageSize: testPage, Pages: 1})
+			must(t, err)
+			must(t, e.Close(t.Context()))
+			b, err := os.ReadFile(filepath.Join(other, "data", "00000001.pages"))
 			must(t, err)
 			must(t, os.WriteFile(filepath.Join(f.dir, "data", "00000009.pages"), b, 0o600))
 		}, "mixed"},
@@ -126,6 +138,7 @@ func TestRebuildRefuses(t *testing.T) {
 		}, "no segment"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			f := crashed(t)
 			f.garble(t, 0, 1, 2, 3)
 			c.harm(t, f)
@@ -141,6 +154,7 @@ func TestRebuildRefuses(t *testing.T) {
 
 // TestRebuildInUse: a running engine is never rebuilt under.
 func TestRebuildInUse(t *testing.T) {
+	t.Parallel()
 	f := crashed(t)
 	d := look(t, f.live)
 	o := untorn.Options{Dir: f.live, LockWait: -1}

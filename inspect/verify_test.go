@@ -26,6 +26,7 @@ func verify(t *testing.T, dir string) *Verdict {
 }
 
 func TestVerifySound(t *testing.T) {
+	t.Parallel()
 	f := crashed(t)
 	before := snapshot(t, f.dir)
 	for _, dir := range []string{f.dir, f.live} {
@@ -45,6 +46,7 @@ func TestVerifySound(t *testing.T) {
 }
 
 func TestVerifyDamage(t *testing.T) {
+	t.Parallel()
 	data := func(id string) string { return filepath.Join("data", id+".pages") }
 	for _, c := range []struct {
 		name  string
@@ -83,6 +85,7 @@ func TestVerifyDamage(t *testing.T) {
 		}, "log", "it had been durable", Damaged, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			f := crashed(t)
 			c.harm(t, f)
 			v := verify(t, f.dir)
@@ -116,6 +119,7 @@ func TestVerifyDamage(t *testing.T) {
 }
 
 func TestVerifyWithoutSuper(t *testing.T) {
+	t.Parallel()
 	f := crashed(t)
 	f.garble(t, 0, 1, 2, 3)
 	v, err := f.open(t).Verify(t.Context(), nil)
