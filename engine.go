@@ -183,7 +183,7 @@ func (e *Engine) start(st *super.State) error {
 	e.reclaim = reclaim.NewStage(e.dwb.Batches(), e.frames, e.persistWatermark, e.poison)
 	e.data = datastage.New(datastage.Config{
 		Ring: e.page, Depth: o.Depth, Group: 4, Inbox: 64, Pages: e.dwb.Pages(), Files: maxOpenFiles,
-		Idle: 20 * time.Millisecond, Out: e.reclaim.Done(), Poison: e.poison, Mutants: o.Mutants,
+		Idle: o.IdleFlush, Out: e.reclaim.Done(), Poison: e.poison, Mutants: o.Mutants,
 		Refusals: e.dwb.Refusals(), Moved: e.moved,
 	})
 	e.dwb.Connect(e.data.Inbox(), e.reclaim.Ask())

@@ -56,6 +56,9 @@ type Options struct {
 	// LogDepth is how many of them are in flight from the start, and the least it adapts to. 0 = 1.
 	LogDepth int
 
+	// IdleFlush is how long a written page may stay unflushed when nobody waits for it. 0 = 20 ms.
+	IdleFlush time.Duration
+
 	// Unsafe allows what can lose data by design: files in mode "none".
 	Unsafe bool
 	// AllowFlushesOff opens on a stack that is known to drop flushes.
@@ -102,6 +105,7 @@ const (
 	defaultBatch         = 1 << 20
 	defaultMaxRecoveries = 8
 	defaultLockWait      = 5 * time.Second
+	defaultIdleFlush     = 20 * time.Millisecond
 	maxOpenFiles         = 256
 )
 
@@ -120,6 +124,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Unflushed == 0 {
 		o.Unflushed = min(2, o.Batches)
+	}
+	if o.IdleFlush == 0 {
+		o.IdleFlush = defaultIdleFlush
 	}
 	if o.MaxRecoveries == 0 {
 		o.MaxRecoveries = defaultMaxRecoveries
