@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/untorn/untorn"
@@ -256,10 +257,27 @@ func (d *Dir) followFiles(t *trail, extra []string) error {
 			d.followFile(t, filepath.Join(d.layout.Data(), x.Name))
 		}
 	}
-	for _, path := range extra {
+	for _, path := range t.outside(extra) {
 		d.followFile(t, path)
 	}
 	return nil
+}
+
+// outside lists the data files that lie elsewhere: those that were named, and those that a copy of
+// super or the log's engine records know of.
+func (t *trail) outside(named []string) []string {
+	paths := slices.Clone(named)
+	if t.base != nil {
+		for i := range t.base.Files {
+			paths = append(paths, t.base.Files[i].Path)
+		}
+	}
+	for i := range t.changes {
+		paths = append(paths, t.changes[i].File.Path)
+	}
+	slices.Sort(paths)
+	paths = slices.Compact(paths)
+	return slices.DeleteFunc(paths, func(p string) bool { return p == "" })
 }
 
 func (d *Dir) followFile(t *trail, path string) {
