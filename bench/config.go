@@ -76,6 +76,9 @@ type Config struct {
 	// BatchBytes and Batches are the engine's options of these names; 0 = its defaults.
 	BatchBytes int `json:"dwb_batch_bytes"`
 	Batches    int `json:"dwb_batches"`
+	// DWBSync is how doublewrite batches are made durable: "flush" or "dsync"; "" = the engine's
+	// default.
+	DWBSync string `json:"dwb_sync"`
 	// Zeros is how many percent of a page compress away.
 	Zeros  int    `json:"zeros_percent"`
 	Seed   uint64 `json:"seed"`
@@ -152,6 +155,8 @@ var levels = map[string]untorn.Level{
 	"durable": untorn.Durable, "protected": untorn.Protected, "logged": untorn.Logged, "accepted": untorn.Accepted,
 }
 
+var dwbSyncs = map[string]untorn.DWBSync{"": untorn.DWBAuto, "flush": untorn.DWBFlush, "dsync": untorn.DWBDSync}
+
 // Validate returns every complaint about the configuration, joined; each matches ErrUsage.
 func (c Config) Validate() error {
 	c = c.withDefaults()
@@ -164,6 +169,9 @@ func (c Config) Validate() error {
 	} else if c.Clients > 0 && c.Batch > 0 && c.pages() < uint64(c.Clients)*uint64(c.Batch) {
 		bad("a working set of %s has %d pages, less than the %d of one batch for each client",
 			FormatBytes(c.SizeBytes), c.pages(), c.Clients*c.Batch)
+	}
+	if _, ok := dwbSyncs[c.DWBSync]; !ok {
+		bad("unknown way to make doublewrite batches durable %q (flush, dsync)", c.DWBSync)
 	}
 	within := func(what string, v, lo, hi int) {
 		if v < lo || v > hi {

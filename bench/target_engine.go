@@ -28,7 +28,7 @@ func engineOptions(c *Config, dir, walDir, dwbDir string) untorn.Options {
 	memory := 2*int64(c.Clients)*int64(c.Batch)*int64(c.PageBytes) + int64(c.Batches+8)*int64(c.BatchBytes)
 	o := untorn.Options{
 		Dir: dir, WALDir: walDir, DWBDir: dwbDir, Backend: c.Backend, Depth: c.Depth,
-		BatchBytes: c.BatchBytes, Batches: c.Batches, Unflushed: min(batchesUnflushed, c.Batches),
+		BatchBytes: c.BatchBytes, DWBSync: dwbSyncs[c.DWBSync], Batches: c.Batches, Unflushed: min(batchesUnflushed, c.Batches),
 		Memory: max(memory, 64<<20), Unsafe: c.Mode == None,
 	}
 	if c.LogBytes == 0 { // little goes into the log: do not zero 64 MiB of it first

@@ -27,6 +27,7 @@ func (c *call) workload(o *bench.Config) {
 	c.fs.IntVar(&o.Zeros, "zeros", 0, "")
 	c.fs.Var(small{&o.BatchBytes}, "dwb-batch", "")
 	c.fs.IntVar(&o.Batches, "dwb-batches", o.Batches, "")
+	c.fs.StringVar(&o.DWBSync, "dwb-sync", "", "")
 	c.fs.Uint64Var(&o.Seed, "seed", 1, "")
 	c.fs.IntVar(&o.Repeat, "repeat", o.Repeat, "")
 	c.fs.BoolVar(&o.Verify, "verify", o.Verify, "")
