@@ -365,10 +365,9 @@ func (e *Engine) release() error {
 
 // gate counts the calls inside, so that Close can wait for them.
 type gate struct {
-	n      atomic.Int64
-	shut   atomic.Bool
-	idle   chan struct{}
-	closed sync.Once
+	n    atomic.Int64
+	shut atomic.Bool
+	idle chan struct{}
 }
 
 func (g *gate) init() { g.idle = make(chan struct{}, 1) }

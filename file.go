@@ -226,9 +226,7 @@ func (f *File) stamp(st *super.State, info *super.File, stamp super.Stamp) error
 		{Kind: ring.DataSync, File: f.io},
 	} {
 		if err := f.e.page.Do(&op); err != nil {
-			err = &Error{Op: "stamp", File: info.Name, Err: err}
-			f.e.poison.Set(err)
-			return err
+			return &Error{Op: "stamp", File: info.Name, Err: f.e.failed(err)}
 		}
 	}
 	f.headSeq = h.Seq

@@ -112,15 +112,13 @@ func TestSuperAfterAFailedFlush(t *testing.T) {
 			}
 			return sim.Fault{}
 		})
-		err := e.Checkpoint(ctx, 0, bytes.Repeat([]byte{2}, 4000))
+		if err := e.Checkpoint(ctx, 0, bytes.Repeat([]byte{2}, 4000)); !errors.Is(err, untorn.ErrPoisoned) {
+			t.Fatalf("checkpoint with super's flush failing: %v", err)
+		}
 		_ = e.Close(ctx)
 		d.ClearFaults()
 		d.Record()
-		e, err = untorn.Open(ctx, o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = d.Log()
+		e = open(t, o)
 		cutAll(t, d, sim.Explore{Samples: 48, Items: 8}, "/super")
 		_ = e.Close(ctx)
 	}
@@ -142,14 +140,13 @@ func TestHeaderAfterAFailedFlush(t *testing.T) {
 		}
 		return sim.Fault{}
 	})
-	err := e.Checkpoint(ctx, 0, nil)
+	if err := e.Checkpoint(ctx, 0, nil); !errors.Is(err, untorn.ErrPoisoned) {
+		t.Fatalf("checkpoint with a data file's flush failing: %v", err)
+	}
 	_ = e.Close(ctx)
 	d.ClearFaults()
 	d.Record()
-	e, err = untorn.Open(ctx, o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e = open(t, o)
 	cutAll(t, d, sim.Explore{Exhaustive: 10, Samples: 200}, "/data/")
 	_ = e.Close(ctx)
 }
@@ -177,7 +174,7 @@ func TestPowerCutsAroundFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustClose(t, e)
-	e = open(t, o)
+	open(t, o)
 	cutAll(t, d, sim.Explore{Samples: 6, Items: 6}, "")
 }
 
@@ -193,7 +190,9 @@ func TestStaleCreationMarker(t *testing.T) {
 	}
 	e2 := open(t, onSim(x))
 	mustClose(t, e2)
-	_, err := x.FS().Stat("/db/creating")
+	if _, err := x.FS().Stat("/db/creating"); err == nil {
+		t.Error("an open leaves the marker where it is")
+	}
 	if err := x.FS().Remove("/db/super"); err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,6 @@ type trace struct {
 	ops     map[uint64]func(at int)
 	flushes map[uint64]traceFlush
 	super   uint64 // watermark that super carries, flushed
-	supers  []uint64
 	failed  error
 }
 
