@@ -1,0 +1,87 @@
+package explore
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync/atomic"
+
+	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/sim"
+)
+
+// Bounds of what is tried below one state.
+const (
+	againPoints = 20
+	againChoice = 3
+	againSteps  = 8
+)
+
+// second is a crash whose recovery is crashed again.
+type second struct {
+	pt   *sim.Point
+	c    sim.Choice
+	exp  *expect
+	same bool // the first crash decided everything: a second recovery returns what the first did
+}
+
+// again works a little on the recovered engine, and then cuts the power at the operations of that
+// recovery (I8) and of the work after it, as recorded on d, and opens once more.
+func (r *run) again(ctx context.Context, d *sim.Disk, t *tried, s second, buf *buffers) {
+	opened := d.Mark(mark{&act{kind: actOpen, seen: t.seen}, done})
+	var complaints []complaint
+	if strictFor(r.p.mode) {
+		complaints = r.work(d, t, s)
+	}
+	log := d.Log()
+	t.leave(d)
+	if len(complaints) > 0 {
+		r.reportAgain(complaints, s, log, log.Len(), nil, nil, t, &tried{})
+		return
+	}
+	rng := rand.New(rand.NewPCG(r.p.seed, uint64(s.pt.Index)))
+	at := log.Cuts()
+	for len(at) > againPoints {
+		i := rng.IntN(len(at) - 1) // the end stays
+		at = append(at[:i], at[i+1:]...)
+	}
+	for i, p2 := range log.Points(at) {
+		exp, transition := s.exp, Recovery
+		if i > opened && strictFor(r.p.mode) {
+			exp, transition = expectAt(log, i, true), AfterWork
+		}
+		for _, c2 := range r.pick(p2, againChoice, rng) {
+			d2 := p2.Make(c2)
+			t2 := r.try(ctx, d2, buf)
+			t2.leave(d2)
+			r.x.count(false, transition)
+			cs := t2.judge(exp, pass{})
+			if len(cs) == 0 && s.same && i <= opened {
+				cs = t.seen.differs(t2.seen)
+			}
+			if len(cs) > 0 {
+				r.reportAgain(cs, s, log, i, p2, &c2, t, &t2)
+				return
+			}
+		}
+	}
+}
+
+// work lets one client do a few steps, with nothing held back. Versions and records are numbered
+// past everything the first life began, so that what it gave up is known when it comes back.
+func (r *run) work(d *sim.Disk, t *tried, s second) []complaint {
+	p := *r.p
+	p.clients = 1
+	w := &world{
+		p: &p, disk: d, eng: t.eng, recs: 1 << 32, uids: 1 << 32, acts: 1 << 20,
+		versions: map[pageKey]uint64{}, newest: map[pageKey]uint64{}, pageLSN: map[pageKey]untorn.LSN{},
+	}
+	for k, v := range s.exp.ceil {
+		w.versions[k] = v
+	}
+	w.resume(t.seen)
+	c := &client{w: w, rng: rand.New(rand.NewPCG(r.p.seed, uint64(s.pt.Index))), busy: atomic.Bool{}}
+	for c.todo = againSteps; c.todo > 0; c.todo-- {
+		c.step()
+	}
+	return w.complaints
+}

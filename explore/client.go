@@ -1,0 +1,337 @@
+package explore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+
+	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/sim"
+)
+
+// world is what the clients of a run know in common.
+type world struct {
+	p    *profile
+	disk *sim.Disk
+	mu   sync.Mutex
+	eng  *untorn.Engine
+
+	acts, recs, uids uint64
+	files            []*workFile
+	ends             []untorn.LSN // of records, in order of their append's return
+	versions         map[pageKey]uint64
+	newest           map[pageKey]uint64 // accepted
+	pageLSN          map[pageKey]untorn.LSN
+	redo             untorn.LSN
+	struck           atomic.Bool // the trouble has come
+	complaints       []complaint
+}
+
+// workFile is a data file. Shared ones are written by all clients, each its own pages.
+type workFile struct {
+	uid    uint64
+	name   string
+	pages  uint64
+	f      *untorn.File
+	shared bool
+}
+
+func (w *world) begin(c int, k actKind) *act {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.acts++
+	return &act{id: int(w.acts), client: c, kind: k}
+}
+
+// note makes a mark; a failure that no fault explains is a complaint.
+func (w *world) end(a *act, err error) bool {
+	if err == nil {
+		w.disk.Mark(mark{a, done})
+		return true
+	}
+	a.err = err
+	a.refused = w.engine().Err() == nil
+	full := w.p.trouble == diskFull && (errors.Is(err, untorn.ErrNoSpace) || errors.Is(err, untorn.ErrLogFull))
+	w.disk.Mark(mark{a, failed})
+	if !w.struck.Load() && !full {
+		w.complain(complaint{kind: Failed, text: a.String(), page: -1})
+	}
+	return false
+}
+
+func (w *world) complain(c complaint) {
+	c.at = w.disk.Mark("noticed: " + c.text)
+	w.mu.Lock()
+	w.complaints = append(w.complaints, c)
+	w.mu.Unlock()
+}
+
+func (w *world) engine() *untorn.Engine {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.eng
+}
+
+// pending is a write nobody has waited for yet.
+type pending struct {
+	a *act
+	p *untorn.Pending
+}
+
+// client is one caller of the engine; step does one call, or a few that belong together.
+type client struct {
+	w    *world
+	no   int
+	rng  *rand.Rand
+	pend []pending
+	todo int // steps left
+	busy atomic.Bool
+	run  chan func()
+}
+
+func (c *client) loop() {
+	for f := range c.run {
+		f()
+		c.busy.Store(false)
+	}
+}
+
+// start hands the client something to do. It must be idle.
+func (c *client) start(f func()) {
+	c.busy.Store(true)
+	c.run <- f
+}
+
+// step does what the seed picks. The last steps wait for what is pending.
+func (c *client) step() {
+	if c.w.engine().Err() != nil {
+		c.pend = nil
+		return
+	}
+	if c.todo < len(c.pend) || len(c.pend) >= 4 {
+		c.await(0)
+		return
+	}
+	r := c.rng.IntN(100)
+	switch {
+	case c.no == 0 && r < 12:
+		c.checkpoint()
+	case c.no == 0 && r < 30:
+		c.catalog()
+	case r < 55:
+		c.write()
+	case r < 70 && len(c.pend) > 0:
+		c.await(c.rng.IntN(len(c.pend)))
+	case r < 80:
+		c.appendWait()
+	case r < 88:
+		c.read()
+	case r < 92:
+		c.sync()
+	default:
+		c.write()
+	}
+}
+
+// append adds one record, or a few that belong together, and returns the LSN to put on pages.
+func (c *client) append() (untorn.LSN, bool) {
+	w := c.w
+	a := w.begin(c.no, actAppend)
+	n := 1
+	if c.rng.IntN(3) == 0 {
+		n = 2 + c.rng.IntN(3)
+	}
+	var data [][]byte
+	w.mu.Lock()
+	for range n {
+		w.recs++
+		a.recs = append(a.recs, w.recs)
+		data = append(data, payload(w.recs, 16+c.rng.IntN(600)*c.rng.IntN(8)))
+	}
+	w.mu.Unlock()
+	w.disk.Mark(mark{a, begun})
+	var err error
+	if n == 1 {
+		var end untorn.LSN
+		_, end, err = w.engine().Append(data[0])
+		a.ends = []untorn.LSN{end}
+	} else {
+		a.ends, err = w.engine().AppendBatch(data, nil)
+	}
+	if err != nil {
+		a.ends = nil
+	}
+	if !w.end(a, err) {
+		return 0, false
+	}
+	w.mu.Lock()
+	w.ends = append(w.ends, a.ends...)
+	w.mu.Unlock()
+	return a.ends[len(a.ends)-1], true
+}
+
+func (c *client) appendWait() {
+	lsn, ok := c.append()
+	if !ok {
+		return
+	}
+	a := c.w.begin(c.no, actWait)
+	a.lsn = lsn
+	c.w.disk.Mark(mark{a, begun})
+	c.w.end(a, c.w.engine().WaitDurable(context.Background(), lsn))
+}
+
+// target picks a file and some pages in it that only this client writes.
+func (c *client) target() (*workFile, []uint64) {
+	w := c.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var of []*workFile
+	for _, f := range w.files {
+		if f.shared || c.no == 0 {
+			of = append(of, f)
+		}
+	}
+	if len(of) == 0 {
+		return nil, nil
+	}
+	f := of[c.rng.IntN(len(of))]
+	var mine []uint64
+	for no := range f.pages {
+		if !f.shared || int(no)%w.p.clients == c.no {
+			mine = append(mine, no)
+		}
+	}
+	if len(mine) == 0 {
+		return nil, nil
+	}
+	c.rng.Shuffle(len(mine), func(i, j int) { mine[i], mine[j] = mine[j], mine[i] })
+	return f, mine[:1+c.rng.IntN(min(5, len(mine)))]
+}
+
+// unlogged pages never carry an LSN: their changes are in no record.
+func unlogged(no uint64) bool { return no%5 == 4 }
+
+func (c *client) write() {
+	f, nos := c.target()
+	if f == nil {
+		return
+	}
+	if len(c.pend) > 0 && c.rng.IntN(2) == 0 { // the same page again while it is under way
+		if a := c.pend[c.rng.IntN(len(c.pend))].a; a.uid == f.uid {
+			nos = append(nos, a.nos[c.rng.IntN(len(a.nos))])
+		}
+	}
+	fresh := c.rng.IntN(4) > 0
+	var lsn untorn.LSN
+	if fresh {
+		var ok bool
+		if lsn, ok = c.append(); !ok {
+			return
+		}
+	}
+	w := c.w
+	a := w.begin(c.no, actWrite)
+	a.uid, a.name, a.lsn, a.level = f.uid, f.name, 0, c.level()
+	seen := map[uint64]bool{}
+	var ws []untorn.PageWrite
+	w.mu.Lock()
+	for _, no := range nos {
+		if seen[no] {
+			continue
+		}
+		seen[no] = true
+		k := pageKey{f.uid, no}
+		w.versions[k]++
+		a.nos, a.vers = append(a.nos, no), append(a.vers, w.versions[k])
+		b := make([]byte, w.p.pageSize)
+		paint(b, f.uid, no, w.versions[k])
+		pw := untorn.PageWrite{No: untorn.PageNo(no), Data: b}
+		if !unlogged(no) {
+			pw.LSN = max(lsn, w.pageLSN[k]) // without a record of its own it keeps the one it has
+			w.pageLSN[k] = pw.LSN
+		}
+		a.lsn = max(a.lsn, pw.LSN)
+		ws = append(ws, pw)
+	}
+	w.mu.Unlock()
+	w.disk.Mark(mark{a, begun})
+	p, err := f.f.WritePagesAsync(context.Background(), ws, a.level)
+	if err != nil {
+		w.end(a, err)
+		return
+	}
+	w.disk.Mark(mark{a, accepted})
+	w.mu.Lock()
+	for i, no := range a.nos {
+		w.newest[pageKey{f.uid, no}] = a.vers[i]
+	}
+	w.mu.Unlock()
+	c.pend = append(c.pend, pending{a, p})
+}
+
+func (c *client) level() untorn.Level {
+	switch r := c.rng.IntN(10); {
+	case r < 4:
+		return untorn.Durable
+	case r < 8:
+		return untorn.Protected
+	case r < 9:
+		return untorn.Logged
+	}
+	return untorn.Accepted
+}
+
+func (c *client) await(i int) {
+	if i >= len(c.pend) {
+		return
+	}
+	x := c.pend[i]
+	c.pend = append(c.pend[:i:i], c.pend[i+1:]...)
+	c.w.end(x.a, x.p.Wait(context.Background()))
+}
+
+func (c *client) sync() {
+	f, _ := c.target()
+	if f == nil {
+		return
+	}
+	a := c.w.begin(c.no, actSync)
+	a.uid, a.name = f.uid, f.name
+	c.w.disk.Mark(mark{a, begun})
+	c.w.end(a, f.f.Sync(context.Background()))
+}
+
+// read checks I9: a read sees the newest accepted image.
+func (c *client) read() {
+	w := c.w
+	f, nos := c.target()
+	if f == nil {
+		return
+	}
+	a := w.begin(c.no, actRead)
+	a.name = f.name
+	var rs []untorn.PageRead
+	want := make([]uint64, len(nos))
+	w.mu.Lock()
+	for i, no := range nos {
+		want[i] = w.newest[pageKey{f.uid, no}]
+		rs = append(rs, untorn.PageRead{No: untorn.PageNo(no), Data: make([]byte, w.p.pageSize)})
+	}
+	w.mu.Unlock()
+	if err := f.f.ReadPages(context.Background(), rs); err != nil {
+		w.end(a, err)
+		return
+	}
+	scratch := make([]byte, w.p.pageSize)
+	for i, no := range nos {
+		s := look(rs[i].Data, scratch, no)
+		if s.torn != "" || s.version != want[i] {
+			w.complain(complaint{kind: Stale, text: fmt.Sprintf("page %d of %s reads as version %d, %d is the newest accepted (I9) %s",
+				no, f.name, s.version, want[i], s.torn), file: f.name, page: int(no)})
+		}
+	}
+}

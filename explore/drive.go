@@ -1,0 +1,303 @@
+package explore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/fsys"
+	"github.com/untorn/untorn/ring"
+	"github.com/untorn/untorn/sim"
+)
+
+// rig drives one run: it holds back everything that reaches the disk and lets one thing happen at
+// a time: an op or a change of a name beginning, an op completing, a client taking its next step.
+type rig struct {
+	p       *profile
+	w       *world
+	disk    *sim.Disk
+	rng     *rand.Rand
+	quiet   *quiet
+	clients []*client
+	gate    gate
+	opening atomic.Bool  // nothing is asked of the trouble yet, and reads complete at once
+	matches atomic.Int64 // ops the trouble might have struck
+}
+
+// recordRun runs a profile's workload and returns the log of it.
+func recordRun(p *profile) (*sim.Log, []complaint) {
+	r := &rig{p: p, disk: sim.New(p.disk), rng: rand.New(rand.NewPCG(p.seed, 0x64726976)), quiet: newQuiet()}
+	r.w = &world{p: p, disk: r.disk, versions: map[pageKey]uint64{}, newest: map[pageKey]uint64{}, pageLSN: map[pageKey]untorn.LSN{}}
+	r.disk.Inject(r.fault)
+	r.disk.InjectFS(r.faultFS)
+	r.disk.Record()
+	r.gate.close()
+	for i := range p.clients {
+		c := &client{w: r.w, no: i, rng: rand.New(rand.NewPCG(p.seed, uint64(i))), run: make(chan func())}
+		r.clients = append(r.clients, c)
+		go c.loop()
+	}
+	for s := range p.sessions {
+		if !r.session(s) {
+			break
+		}
+	}
+	log := r.disk.Log()
+	r.stop()
+	for _, pr := range r.disk.Problems() {
+		// A log scan beside a running engine may read what is being written; pages may not.
+		if strings.Contains(pr.File, "/data/") || !strings.HasPrefix(pr.What, "read") {
+			r.w.complain(complaint{kind: Disorder, text: pr.String(), file: pr.File, page: -1})
+		}
+	}
+	return log, r.w.complaints
+}
+
+// fault is asked about every op.
+func (r *rig) fault(op *ring.Op) (f sim.Fault) {
+	r.gate.enter(opKey(op))
+	name := op.File.Name()
+	f.Hold = op.Kind != ring.Read || strings.Contains(name, "/data/")
+	if r.opening.Load() {
+		f.Hold = op.Kind != ring.Read
+		return f
+	}
+	flush := op.Kind == ring.DataSync || op.Kind == ring.Sync
+	switch {
+	case r.p.trouble == shortWrite && op.Kind == ring.Write && op.Len() > 4096:
+		if r.matches.Add(1)%4 == 0 {
+			f.Short = op.Len() / 2 &^ (r.p.disk.Sector - 1)
+		}
+	case r.p.trouble == failFlush && flush, r.p.trouble == failWrite && op.Kind == ring.Write:
+		if strings.Contains(name, r.p.where) && r.matches.Add(1) == int64(r.p.after)+1 {
+			f.Err, f.Land = syscall.EIO, op.Len()/2&^4095
+			r.w.struck.Store(true)
+		}
+	}
+	return f
+}
+
+// faultFS is asked about every operation of the file system.
+func (r *rig) faultFS(op, path string) error {
+	r.gate.enter(path + " " + op)
+	if r.p.trouble != failNames || r.opening.Load() {
+		return nil
+	}
+	switch op {
+	case "rename", "remove", "syncdir":
+		if r.matches.Add(1) == int64(r.p.after)/3+1 {
+			r.w.struck.Store(true)
+			return syscall.EIO
+		}
+	}
+	return nil
+}
+
+// session opens, works and closes. It returns false when the run must end.
+func (r *rig) session(n int) bool {
+	r.opening.Store(true)
+	first := r.clients[0]
+	opened := false
+	first.start(func() {
+		if opened = r.open(); opened && n == 0 {
+			first.create(true, r.p.pages)
+			first.create(false, 3)
+		}
+	})
+	if !r.drive() || !opened {
+		return false
+	}
+	r.opening.Store(false)
+	for _, c := range r.clients {
+		c.todo, c.pend = r.p.steps, nil
+	}
+	if !r.drive() {
+		return false
+	}
+	last := n == r.p.sessions-1
+	if last && r.p.abandon && r.w.engine().Err() == nil {
+		return false
+	}
+	r.clients[0].todo = 0
+	r.clients[0].start(r.close)
+	return r.drive()
+}
+
+func (r *rig) close() {
+	w := r.w
+	a := w.begin(0, actClose)
+	r.disk.Mark(mark{a, begun})
+	w.end(a, w.engine().Close(context.Background()))
+	w.mu.Lock()
+	w.eng = nil
+	w.mu.Unlock()
+}
+
+// open opens the directory and, from the second time on, judges what it returns: the cache has
+// survived, and everything accepted before a clean close is there.
+func (r *rig) open() bool {
+	w := r.w
+	a := w.begin(0, actOpen)
+	r.disk.Mark(mark{a, begun})
+	ctx := context.Background()
+	e, err := openPatiently(ctx, r.p.engineOn(r.disk))
+	if err != nil {
+		a.err = err
+		w.complain(complaint{kind: Refused, text: fmt.Sprintf("open: %v", err), page: -1})
+		return false
+	}
+	w.mu.Lock()
+	w.eng = e
+	w.mu.Unlock()
+	a.seen, err = observe(ctx, e, newBuffers())
+	if err != nil {
+		w.complain(complaint{kind: Refused, text: fmt.Sprintf("reading after open: %v", err), page: -1})
+		return false
+	}
+	log := r.disk.Log()
+	x := expectAt(log, log.Len(), strictFor(r.p.mode))
+	for _, c := range x.judge(a.seen, pass{}) {
+		w.complain(c)
+	}
+	r.disk.Mark(mark{a, done})
+	w.struck.Store(false)
+	w.resume(a.seen)
+	return true
+}
+
+func strictFor(m untorn.Mode) bool { return m == untorn.ModeDoublewrite }
+
+// openPatiently opens again while a killed process's I/O still holds a lock (I11): every try lets
+// time pass on the disk.
+func openPatiently(ctx context.Context, o untorn.Options) (*untorn.Engine, error) {
+	for n := 0; ; n++ {
+		e, err := untorn.Open(ctx, o)
+		if err == nil || !errors.Is(err, fsys.ErrLocked) || n > 100 {
+			return e, err
+		}
+	}
+}
+
+// resume takes over what an open returned.
+func (w *world) resume(s *observed) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.redo = s.checkpoint.redo
+	w.ends = slices.DeleteFunc(w.ends, func(l untorn.LSN) bool { return l > s.last })
+	old := w.files
+	w.files = nil
+	for name, sf := range s.files {
+		f, err := w.eng.OpenFile(context.Background(), name, untorn.FileOptions{})
+		if err != nil {
+			continue
+		}
+		wf := &workFile{uid: sf.uid, name: name, pages: uint64(len(sf.pages)), f: f}
+		for _, o := range old {
+			if o.uid == wf.uid {
+				wf.shared = o.shared
+			}
+		}
+		w.files = append(w.files, wf)
+		for no, p := range sf.pages {
+			k := pageKey{sf.uid, uint64(no)}
+			w.newest[k], w.pageLSN[k] = p.version, p.lsn
+		}
+	}
+	slices.SortFunc(w.files, func(a, b *workFile) int { return int(a.uid) - int(b.uid) })
+}
+
+// drive lets things happen until every client is through with its steps.
+func (r *rig) drive() bool {
+	idleSince := time.Time{}
+	for {
+		r.quiet.wait()
+		var idle []*client
+		busy := false
+		for _, c := range r.clients {
+			if c.busy.Load() {
+				busy = true
+			} else if c.todo > 0 {
+				idle = append(idle, c)
+			}
+		}
+		held, visitors := r.held(), r.gate.visitors()
+		n := len(held) + len(visitors)
+		switch {
+		case len(idle) > 0 && (n == 0 || r.rng.IntN(100) < 30):
+			c := idle[r.rng.IntN(len(idle))]
+			c.todo--
+			c.start(c.step)
+		case n > 0:
+			if i := r.rng.IntN(n); i < len(held) {
+				r.release(held[i])
+			} else {
+				r.gate.admit(visitors[i-len(held)])
+			}
+		case !busy && len(idle) == 0:
+			return true
+		case busy: // somebody waits for a timer
+			if idleSince.IsZero() {
+				idleSince = time.Now()
+			}
+			if time.Since(idleSince) > 10*time.Second {
+				r.w.complain(complaint{kind: Stuck, text: "nothing is in flight and calls wait", page: -1})
+				return false
+			}
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		idleSince = time.Time{}
+	}
+}
+
+// heldOp is an op in flight, by what it is: the order of submission is not the seed's alone.
+type heldOp struct {
+	op   *ring.Op
+	name string
+	kind ring.Kind
+	off  int64
+}
+
+func (r *rig) held() []heldOp {
+	var list []heldOp
+	r.disk.Release(func(op *ring.Op) bool {
+		list = append(list, heldOp{op, op.File.Name(), op.Kind, op.Off})
+		return false
+	})
+	slices.SortStableFunc(list, func(a, b heldOp) int {
+		if c := strings.Compare(a.name, b.name); c != 0 {
+			return c
+		}
+		if a.kind != b.kind {
+			return int(a.kind) - int(b.kind)
+		}
+		return int(a.off - b.off)
+	})
+	return list
+}
+
+func (r *rig) release(h heldOp) {
+	r.disk.Release(func(op *ring.Op) bool { return op == h.op })
+}
+
+// stop ends everything on the run's disk.
+func (r *rig) stop() {
+	r.disk.PowerOff()
+	r.gate.open()
+	for _, c := range r.clients {
+		for c.busy.Load() {
+			time.Sleep(50 * time.Microsecond)
+		}
+		close(c.run)
+	}
+	if e := r.w.engine(); e != nil {
+		_ = e.Close(context.Background()) // the machine is off: the error is expected
+	}
+}

@@ -1,0 +1,216 @@
+package explore
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/sim"
+)
+
+// pageKey names a page for good: names change and are used again, uids are not.
+type pageKey struct{ uid, no uint64 }
+
+// fileState is what the catalogue says of a file.
+type fileState struct{ uid, pages uint64 }
+
+type catalog map[string]fileState
+
+// after is the catalogue once a has happened.
+func (c catalog) after(a *act) catalog {
+	n := maps.Clone(c)
+	switch a.kind {
+	case actCreate, actGrow:
+		n[a.name] = fileState{a.uid, a.pages}
+	case actRename:
+		n[a.to] = n[a.name]
+		delete(n, a.name)
+	case actRemove:
+		delete(n, a.name)
+	}
+	return n
+}
+
+// record is one that was appended.
+type record struct {
+	id    uint64
+	end   untorn.LSN
+	batch int // act that appended it
+}
+
+type checkpoint struct {
+	redo    untorn.LSN
+	payload uint64
+}
+
+// expect is what may be found after a crash at one point.
+type expect struct {
+	catalogs []catalog // the last acknowledged, and the one after if its change was under way
+	// floor is the oldest version that may be found, ceil the newest.
+	floor, ceil map[pageKey]uint64
+	floorBy     map[pageKey]*act
+	accepted    map[pageKey]uint64
+	records     []record // appended, in order of LSN
+	acked       untorn.LSN
+	ackedBy     *act
+	checkpoints []checkpoint // the last acknowledged, and those under way
+	// proven is how far a durable group header says that the log had been durable: rot before it is
+	// evidence of corruption (I10), rot behind it looks like a torn tail.
+	proven untorn.LSN
+	knew   map[int]untorn.LSN // by append: acked when it began
+	strict bool               // what an open returned is durable
+}
+
+// expectAt walks the marks. Acknowledgements count up to the crash point; permissions, which are
+// versions begun and records appended, up to the next open.
+func expectAt(log *sim.Log, at int, strict bool) *expect {
+	x := &expect{
+		catalogs: []catalog{{}}, floor: map[pageKey]uint64{}, ceil: map[pageKey]uint64{},
+		floorBy: map[pageKey]*act{}, accepted: map[pageKey]uint64{}, checkpoints: []checkpoint{{}},
+		knew:   map[int]untorn.LSN{},
+		strict: strict,
+	}
+	syncs := map[*act]map[pageKey]uint64{}
+	for i, v := range log.Marks(log.Len()) {
+		m, ok := v.(mark)
+		if !ok {
+			continue
+		}
+		if i >= at {
+			if m.a.kind == actOpen && m.p == done {
+				break
+			}
+			x.permit(m)
+			continue
+		}
+		x.permit(m)
+		x.take(m, syncs)
+	}
+	return x
+}
+
+// permit is what a begun act allows to be found.
+func (x *expect) permit(m mark) {
+	switch {
+	case m.a.kind == actWrite && m.p == begun:
+		for i, no := range m.a.nos {
+			k := pageKey{m.a.uid, no}
+			x.ceil[k] = max(x.ceil[k], m.a.vers[i])
+		}
+	case m.a.kind == actAppend && m.p == done:
+		for i, id := range m.a.recs {
+			x.records = append(x.records, record{id, m.a.ends[i], m.a.id})
+		}
+		for i := len(x.records) - 1; i > 0 && x.records[i].end < x.records[i-1].end; i-- {
+			x.records[i], x.records[i-1] = x.records[i-1], x.records[i]
+		}
+	}
+}
+
+func (x *expect) take(m mark, syncs map[*act]map[pageKey]uint64) {
+	a := m.a
+	switch a.kind {
+	case actOpen:
+		if m.p == done {
+			x.reset(a)
+		}
+	case actAppend:
+		if m.p == begun {
+			x.knew[a.id] = x.acked
+		}
+	case actWait:
+		if m.p == done {
+			x.ackLog(a.lsn, a)
+		}
+	case actWrite:
+		x.takeWrite(m)
+	case actSync, actCheckpoint, actClose, actRemove:
+		switch m.p {
+		case begun:
+			syncs[a] = maps.Clone(x.accepted)
+		case done:
+			for k, v := range syncs[a] {
+				if a.kind != actSync && a.kind != actRemove || k.uid == a.uid {
+					x.raise(k, v, a)
+				}
+			}
+		}
+	}
+	switch {
+	case a.kind == actCheckpoint && m.p == begun:
+		x.checkpoints = append(x.checkpoints, checkpoint{a.redo, a.payload})
+	case a.kind == actCheckpoint && m.p == done:
+		x.checkpoints = []checkpoint{{a.redo, a.payload}}
+		x.ackLog(a.redo, a)
+	case a.kind == actClose && m.p == done && len(x.records) > 0:
+		x.ackLog(x.records[len(x.records)-1].end, a)
+	case a.kind.changesCatalog() && m.p == begun:
+		x.catalogs = append(x.catalogs, x.catalogs[len(x.catalogs)-1].after(a))
+	case a.kind.changesCatalog() && m.p == done:
+		x.catalogs = x.catalogs[len(x.catalogs)-1:]
+	case a.kind.changesCatalog() && m.p == failed && a.refused:
+		x.catalogs = x.catalogs[:len(x.catalogs)-1]
+	}
+}
+
+func (x *expect) takeWrite(m mark) {
+	a := m.a
+	switch m.p {
+	case accepted:
+		for i, no := range a.nos {
+			k := pageKey{a.uid, no}
+			x.accepted[k] = max(x.accepted[k], a.vers[i])
+		}
+	case done:
+		switch a.level {
+		case untorn.Durable, untorn.Protected:
+			for i, no := range a.nos {
+				x.raise(pageKey{a.uid, no}, a.vers[i], a)
+			}
+			x.ackLog(a.lsn, a)
+		case untorn.Logged:
+			x.ackLog(a.lsn, a)
+		}
+	}
+}
+
+func (x *expect) raise(k pageKey, v uint64, by *act) {
+	if v > x.floor[k] {
+		x.floor[k], x.floorBy[k] = v, by
+	}
+}
+
+func (x *expect) ackLog(lsn untorn.LSN, by *act) {
+	if lsn <= x.acked {
+		return
+	}
+	x.acked, x.ackedBy = lsn, by
+	for _, r := range x.records {
+		if r.end <= lsn {
+			x.proven = max(x.proven, x.knew[r.batch])
+		}
+	}
+}
+
+// reset begins anew from what an open returned: it is durable, what it gave up never comes back.
+func (x *expect) reset(a *act) {
+	s := a.seen
+	x.catalogs = []catalog{s.catalog()}
+	x.checkpoints = []checkpoint{s.checkpoint}
+	if x.strict {
+		x.floor, x.ceil = map[pageKey]uint64{}, map[pageKey]uint64{}
+		x.floorBy, x.accepted = map[pageKey]*act{}, map[pageKey]uint64{}
+		for _, f := range s.files {
+			for no, p := range f.pages {
+				k := pageKey{f.uid, uint64(no)}
+				x.ceil[k] = p.version
+				x.raise(k, p.version, a)
+			}
+		}
+	}
+	x.records = slices.Clone(s.records)
+	for i := range x.records {
+		x.records[i].batch = -1 - i // each durable on its own by now
+	}
+	x.acked, x.ackedBy = s.last, a
+}

@@ -1,0 +1,191 @@
+package explore
+
+import "fmt"
+
+// complaint is one way in which what was observed is not what was promised.
+type complaint struct {
+	kind string
+	text string
+	file string
+	page int // -1: none
+	at   int // log index, of what was noticed while the workload ran
+}
+
+// The kinds of complaint.
+const (
+	Refused  = "refused"   // a healthy state did not open
+	LostRec  = "record"    // a record is missing, wrong, or came back
+	Older    = "older"     // a page is older than acknowledged
+	Newer    = "newer"     // a page is newer than the log, or came back
+	Torn     = "torn"      // a page is no version, and the engine did not notice
+	Damaged  = "damaged"   // a page is no version, and the engine said so
+	Files    = "files"     // the catalogue is neither before nor after the last change
+	Redo     = "redo"      // the checkpoint is neither the last nor the one under way
+	Differs  = "differs"   // recovery run again returned something else
+	Failed   = "failed"    // a call failed with no fault injected
+	Stuck    = "stuck"     // the engine came to rest with calls waiting
+	Disorder = "disorder"  // two writes of one page raced
+	Stale    = "staleread" // a read returned something else than the newest accepted image
+)
+
+// pass is what a judge lets pass, because a fault explains it.
+type pass struct {
+	damaged map[pageKey]bool // rot was injected into the page itself
+	older   bool             // into a copy of it (the residual of I6)
+}
+
+// judge compares, and returns every complaint.
+func (x *expect) judge(s *observed, let pass) (cs []complaint) {
+	complain := func(kind, file string, page int, format string, args ...any) {
+		cs = append(cs, complaint{kind: kind, text: fmt.Sprintf(format, args...), file: file, page: page})
+	}
+	for _, o := range s.odd {
+		complain(LostRec, "", -1, "%s", o)
+	}
+	x.judgeLog(s, complain)
+	c := x.match(s)
+	if c == nil {
+		complain(Files, "", -1, "the files are %v, expected %v", s.sizes(), describe(x.catalogs))
+		return cs
+	}
+	s.adopt(c)
+	for name, f := range s.files {
+		for no := range f.pages {
+			x.judgePage(s, name, f.uid, no, &f.pages[no], let, complain)
+		}
+	}
+	return cs
+}
+
+type complainer func(kind, file string, page int, format string, args ...any)
+
+func (x *expect) judgeLog(s *observed, complain complainer) {
+	fits := false
+	for _, c := range x.checkpoints {
+		fits = fits || c == s.checkpoint
+	}
+	if !fits {
+		complain(Redo, "", -1, "the checkpoint is %+v, expected one of %+v", s.checkpoint, x.checkpoints)
+	}
+	var want []record
+	for _, r := range x.records {
+		if r.end > s.checkpoint.redo {
+			want = append(want, r)
+		}
+	}
+	for i, r := range s.records {
+		if i >= len(want) {
+			complain(LostRec, "", -1, "record %d ending at LSN %d is there and should not be: it was cut off, or never appended", r.id, r.end)
+			return
+		}
+		if w := want[i]; r.id != w.id || r.end != w.end {
+			complain(LostRec, "", -1, "after LSN %d comes record %d ending at %d, expected record %d ending at %d",
+				before(s.records, i), r.id, r.end, w.id, w.end)
+			return
+		}
+	}
+	if n := len(s.records); n < len(want) {
+		w := want[n]
+		if w.end <= x.acked {
+			complain(LostRec, "", -1, "the log ends at LSN %d; record %d ending at %d is missing, and LSN %d had been acknowledged durable to %v",
+				before(s.records, n), w.id, w.end, x.acked, x.ackedBy)
+		} else if n > 0 && want[n-1].batch == w.batch {
+			complain(LostRec, "", -1, "record %d is missing of a batch whose record %d is there", w.id, want[n-1].id)
+		}
+	}
+}
+
+func before(rs []record, i int) uint64 {
+	if i == 0 {
+		return 0
+	}
+	return uint64(rs[i-1].end)
+}
+
+// match finds the catalogue that agrees with the files observed.
+func (x *expect) match(s *observed) catalog {
+	for i := len(x.catalogs) - 1; i >= 0; i-- {
+		c := x.catalogs[i]
+		ok := len(c) == len(s.files)
+		for name, f := range s.files {
+			want, there := c[name]
+			ok = ok && there && want.pages == uint64(len(f.pages))
+		}
+		if ok {
+			return c
+		}
+	}
+	return nil
+}
+
+func (s *observed) sizes() map[string]int {
+	m := map[string]int{}
+	for name, f := range s.files {
+		m[name] = len(f.pages)
+	}
+	return m
+}
+
+func describe(cs []catalog) (all []map[string]uint64) {
+	for _, c := range cs {
+		m := map[string]uint64{}
+		for name, f := range c {
+			m[name] = f.pages
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+func (x *expect) judgePage(s *observed, name string, uid uint64, no int, p *sight, let pass, complain complainer) {
+	k := pageKey{uid, uint64(no)}
+	floor, ceil := x.floor[k], x.ceil[k]
+	by := ""
+	if a := x.floorBy[k]; a != nil {
+		by = fmt.Sprintf(" (%v)", a)
+	}
+	switch {
+	case p.damaged != "":
+		if !let.damaged[k] {
+			complain(Damaged, name, no, "page %d of %s cannot be read: %s; expected version %d to %d%s", no, name, p.damaged, floor, ceil, by)
+		}
+	case p.torn != "":
+		complain(Torn, name, no, "page %d of %s is torn and was returned as good: %s; expected version %d to %d%s", no, name, p.torn, floor, ceil, by)
+	case p.version != 0 && p.uid != uid:
+		complain(Torn, name, no, "page %d of %s holds an image of another file (%d, not %d)", no, name, p.uid, uid)
+	case p.version < floor:
+		if !let.older {
+			complain(Older, name, no, "page %d of %s has version %d; version %d had been acknowledged%s", no, name, p.version, floor, by)
+		}
+	case p.version > ceil:
+		complain(Newer, name, no, "page %d of %s has version %d; the newest that may be there is %d: recovery had given it up", no, name, p.version, ceil)
+	case p.lsn > s.last:
+		complain(Newer, name, no, "page %d of %s has version %d with LSN %d, and the log ends at %d (I3)", no, name, p.version, p.lsn, s.last)
+	}
+}
+
+// differs compares two recoveries of one crash state (I8).
+func (s *observed) differs(o *observed) (cs []complaint) {
+	complain := func(file string, page int, format string, args ...any) {
+		cs = append(cs, complaint{kind: Differs, text: "recovery cut off and run again: " + fmt.Sprintf(format, args...), file: file, page: page})
+	}
+	if a, b := len(s.records), len(o.records); a != b {
+		complain("", -1, "%d records instead of %d", b, a)
+	}
+	if s.checkpoint != o.checkpoint {
+		complain("", -1, "checkpoint %+v instead of %+v", o.checkpoint, s.checkpoint)
+	}
+	for name, f := range s.files {
+		g := o.files[name]
+		if g == nil || len(g.pages) != len(f.pages) {
+			complain(name, -1, "file %s is not the same", name)
+			continue
+		}
+		for no := range f.pages {
+			if f.pages[no].version != g.pages[no].version {
+				complain(name, no, "page %d of %s has version %d, the first time it had %d", no, name, g.pages[no].version, f.pages[no].version)
+			}
+		}
+	}
+	return cs
+}

@@ -1,0 +1,25 @@
+package explore
+
+import (
+	"testing"
+	"time"
+)
+
+// TestEveryMutantIsConvicted: a checker that finds nothing proves nothing. -short takes those that
+// are found in a blink.
+func TestEveryMutantIsConvicted(t *testing.T) {
+	slow := map[string]bool{"recovery-no-flush": true, "recovery-trusts-reads": true, "reorder-page": true, "super-all-at-once": true, "tail-returns": true}
+	for _, name := range Mutants() {
+		t.Run(name, func(t *testing.T) {
+			if testing.Short() && slow[name] {
+				t.Skip("takes seconds")
+			}
+			r := runWith(t, Options{Mutant: name, Budget: 60 * time.Second, StatesPerRun: 300})
+			if r.Violations == 0 {
+				t.Fatalf("not found in %d runs, %d states", r.Runs, r.States)
+			}
+			v := r.Found[0]
+			t.Logf("found after %d runs, %d states, %.1f s: %s: %s (%s)", r.Runs, v.States, v.Elapsed, v.Kind, v.What, v.Path)
+		})
+	}
+}

@@ -1,0 +1,79 @@
+package explore
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/untorn/untorn"
+)
+
+// Options of an exploration. The zero value explores doublewrite for a minute.
+type Options struct {
+	// Mode of protection of every file. "" = doublewrite.
+	Mode untorn.Mode
+	// Mutant breaks one rule, by name. "" = none.
+	Mutant string
+	// Seed of the first run; the next runs count up from it. 0 means 1.
+	Seed uint64
+	// Budget of time. 0 = one minute.
+	Budget time.Duration
+	// MaxRuns ends after so many runs. 0 = the budget is the bound.
+	MaxRuns int
+	// StatesPerRun is about how many power cuts of one run are tried. 0 = 500.
+	StatesPerRun int
+	// Violations ends the exploration after so many. 0 = 1.
+	Violations int
+	// Workers is how many states are tried side by side. 0 = one per processor.
+	Workers int
+	// Only explores one crash state of the first run: a replay.
+	Only *Replay
+	// Progress, if set, is called now and then.
+	Progress func(Result)
+}
+
+// Replay names one power cut of a run.
+type Replay struct {
+	At     int    // log index
+	Choice string // name of the choice
+}
+
+func (o Options) withDefaults() Options {
+	if o.Mode == "" {
+		o.Mode = untorn.ModeDoublewrite
+	}
+	if o.Seed == 0 {
+		o.Seed = 1
+	}
+	if o.Budget == 0 {
+		o.Budget = time.Minute
+	}
+	if o.StatesPerRun == 0 {
+		o.StatesPerRun = 500
+	}
+	if o.Violations == 0 {
+		o.Violations = 1
+	}
+	if o.Workers == 0 {
+		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	return o
+}
+
+// ErrOptions is a mode or a mutant that does not exist.
+var ErrOptions = errors.New("explore options")
+
+// Validate says what is wrong with the options.
+func (o Options) Validate() error {
+	o = o.withDefaults()
+	switch o.Mode {
+	case untorn.ModeDoublewrite, untorn.ModeDetect, untorn.ModeNone:
+	default:
+		return fmt.Errorf("%w: unknown mode %q; there are doublewrite, detect, none", ErrOptions, o.Mode)
+	}
+	if _, err := findMutant(o.Mutant); err != nil {
+		return fmt.Errorf("%w: %w", ErrOptions, err)
+	}
+	return nil
+}

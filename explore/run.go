@@ -1,0 +1,136 @@
+package explore
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Run explores until the budget is spent, ctx ends or enough violations were found. An error means
+// that it could not run.
+func Run(ctx context.Context, o Options) (*Result, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	o = o.withDefaults()
+	m, err := findMutant(o.Mutant)
+	if err != nil {
+		return nil, err
+	}
+	x := &explorer{o: o, mutant: m, began: time.Now()}
+	x.result = Result{Schema: 1, Mode: string(o.Mode), Mutant: o.Mutant, Seed: o.Seed, Transitions: map[string]int64{}}
+	interrupted := ctx
+	ctx, x.stop = context.WithDeadline(ctx, x.began.Add(o.Budget))
+	defer x.stop()
+	for n := 0; ctx.Err() == nil && (o.MaxRuns == 0 || n < o.MaxRuns); n++ {
+		x.explore(ctx, newProfile(o.Seed+uint64(n), o.Mode, m))
+		if o.Only != nil {
+			break
+		}
+	}
+	x.result.Interrupted = interrupted.Err() != nil
+	return x.snapshot(), nil
+}
+
+// explorer is one exploration.
+type explorer struct {
+	o      Options
+	mutant mutant
+	began  time.Time
+	stop   context.CancelFunc
+
+	mu     sync.Mutex
+	result Result
+	told   time.Time
+}
+
+func (x *explorer) snapshot() *Result {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	r := x.result
+	r.finish(x.began)
+	r.Transitions = map[string]int64{}
+	for k, v := range x.result.Transitions {
+		r.Transitions[k] = v
+	}
+	return &r
+}
+
+// count counts a state tried for each of the transitions it belongs to.
+func (x *explorer) count(kill bool, transitions ...string) {
+	x.mu.Lock()
+	x.result.States++
+	if kill {
+		x.result.Kills++
+	}
+	for _, t := range transitions {
+		x.result.Transitions[t]++
+	}
+	tell := x.o.Progress != nil && time.Since(x.told) > 200*time.Millisecond
+	if tell {
+		x.told = time.Now()
+	}
+	x.mu.Unlock()
+	if tell {
+		x.o.Progress(*x.snapshot())
+	}
+}
+
+func (x *explorer) found(v *Violation) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.result.Violations >= x.o.Violations {
+		return
+	}
+	v.States, v.Elapsed = x.result.States, time.Since(x.began).Seconds()
+	x.result.Violations++
+	x.result.Found = append(x.result.Found, v)
+	if x.result.Violations >= x.o.Violations {
+		x.stop()
+	}
+}
+
+// explore does one run: record, then try states of it.
+func (x *explorer) explore(ctx context.Context, p *profile) {
+	log, cs := recordRun(p)
+	x.mu.Lock()
+	x.result.Runs++
+	x.mu.Unlock()
+	r := &run{x: x, p: p, log: log, print: fingerprint(log)}
+	// Disorder is told when no state shows what it leads to.
+	live := func(disorder bool) (n int) {
+		for _, c := range cs {
+			if (c.kind == Disorder) == disorder {
+				at := c.at + 1
+				if c.at == 0 {
+					at = log.Len()
+				}
+				x.found(r.violation(c, at, "", "while it ran", nil, nil, nil))
+				n++
+			}
+		}
+		return n
+	}
+	if live(false) > 0 && x.o.Only == nil {
+		return
+	}
+	jobs := make(chan job)
+	var workers sync.WaitGroup
+	for range x.o.Workers {
+		workers.Go(func() {
+			buf := newBuffers()
+			for j := range jobs {
+				if ctx.Err() == nil {
+					j(ctx, buf)
+				}
+			}
+		})
+	}
+	r.plan(ctx, jobs)
+	close(jobs)
+	workers.Wait()
+	live(true)
+}
+
+// job tries one or a few states.
+type job func(ctx context.Context, buf *buffers)
