@@ -334,6 +334,7 @@ func (s *Stage) toData(b *stages.Batch) {
 			s.index.Delete(e.Page)
 		}
 	}
+	s.pressed = false
 	s.out <- stages.Msg{Batch: b}
 }
 
@@ -354,16 +355,21 @@ func (s *Stage) credit(c stages.Credit) {
 		if s.regions.W() != was {
 			s.cfg.Log.SetWatermark(s.Watermark())
 		}
-		s.pressed = false
 	}
+	s.pressed = false
 	b.Reset()
 	s.free[way] = append(s.free[way], b)
 }
 
-// press asks datastage to flush when regions run out, so that writes nobody waits for do not
-// hold them.
+// press asks datastage to flush when regions or batches run out, so that writes nobody waits for do
+// not hold them. It asks again whenever something was handed on or came back: a request covers only
+// what datastage had when it got it.
 func (s *Stage) press() {
-	if s.pressed || s.regions.InFlight() < (s.cfg.InFlight+1)/2 {
+	next := s.regions.Next()
+	waiting := s.sealed[0] != nil || s.filling[0] != nil
+	short := s.regions.InFlight() >= (s.cfg.InFlight+1)/2 ||
+		waiting && (next == reclaim.WaitRetire || next == reclaim.WaitWatermark) || len(s.free[1]) < s.cfg.Direct/2
+	if s.pressed || !short {
 		return
 	}
 	s.pressed = true

@@ -394,6 +394,31 @@ func TestRegionsAreNotReused(t *testing.T) {
 	})
 }
 
+// TestPressAgain: a request to flush covers only what datastage had when it got it, so it is made again
+// when another batch was handed on: otherwise pages nobody waits for would hold the regions.
+func TestPressAgain(t *testing.T) {
+	withStage(t, nil, func(r *rig) {
+		presses := func() (n int) {
+			synctest.Wait()
+			for len(r.out) > 0 {
+				if m := <-r.out; m.Press {
+					n++
+				}
+			}
+			return n
+		}
+		for i := range 2 { // P = 2: with one in flight it is time
+			r.write(stages.Accepted, 0, 1, page.No(i))
+			finish(nil, r.ring.take()...)
+			presses() // what came before the batch was handed on does not count
+			finish(nil, r.ring.take()...)
+			if presses() == 0 {
+				t.Fatalf("batch %d was handed on, and nobody asks for a flush", i+1)
+			}
+		}
+	})
+}
+
 // TestBackpressure: when everything is full a Write is not taken, the inbox is not read, and nothing
 // is lost when there is room again.
 func TestBackpressure(t *testing.T) {
