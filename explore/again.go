@@ -72,7 +72,7 @@ func (r *run) work(d *sim.Disk, t *tried, s second) []complaint {
 	p := *r.p
 	p.clients = 1
 	w := &world{
-		p: &p, disk: d, eng: t.eng, recs: 1 << 32, uids: 1 << 32, acts: 1 << 20,
+		p: &p, disk: d, ctx: context.Background(), eng: t.eng, recs: 1 << 32, uids: 1 << 32, acts: 1 << 20,
 		versions: map[pageKey]uint64{}, newest: map[pageKey]uint64{}, pageLSN: map[pageKey]untorn.LSN{},
 	}
 	for k, v := range s.exp.ceil {

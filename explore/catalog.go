@@ -1,7 +1,6 @@
 package explore
 
 import (
-	"context"
 	"fmt"
 	"slices"
 
@@ -42,7 +41,7 @@ func (c *client) create(shared bool, pages uint64) {
 	a.name = w.freeName(c)
 	w.mu.Unlock()
 	w.disk.Mark(mark{a, begun})
-	f, err := w.engine().OpenFile(context.Background(), a.name, untorn.FileOptions{
+	f, err := w.engine().OpenFile(c.w.ctx, a.name, untorn.FileOptions{
 		Create: true, PageSize: w.p.pageSize, Pages: pages, Mode: w.p.mode,
 	})
 	if w.end(a, err) {
@@ -68,7 +67,7 @@ func (c *client) grow(f *workFile) {
 	a := w.begin(c.no, actGrow)
 	a.uid, a.name, a.pages = f.uid, f.name, f.pages+1+uint64(c.rng.IntN(3))
 	w.disk.Mark(mark{a, begun})
-	if w.end(a, f.f.Grow(context.Background(), a.pages)) {
+	if w.end(a, f.f.Grow(c.w.ctx, a.pages)) {
 		w.mu.Lock()
 		f.pages = a.pages
 		w.mu.Unlock()
@@ -82,7 +81,7 @@ func (c *client) rename(f *workFile) {
 	a.uid, a.name, a.to = f.uid, f.name, w.freeName(c)
 	w.mu.Unlock()
 	w.disk.Mark(mark{a, begun})
-	if w.end(a, w.engine().Rename(context.Background(), a.name, a.to)) {
+	if w.end(a, w.engine().Rename(c.w.ctx, a.name, a.to)) {
 		w.mu.Lock()
 		f.name = a.to
 		w.mu.Unlock()
@@ -98,7 +97,7 @@ func (c *client) remove(f *workFile) {
 	w.files = slices.DeleteFunc(w.files, func(x *workFile) bool { return x == f })
 	w.mu.Unlock()
 	w.disk.Mark(mark{a, begun})
-	w.end(a, w.engine().Remove(context.Background(), a.name))
+	w.end(a, w.engine().Remove(c.w.ctx, a.name))
 }
 
 // checkpoint claims that everything below redo has been passed on: here no page depends on replay,
@@ -116,7 +115,7 @@ func (c *client) checkpoint() {
 	n := 16 + c.rng.IntN(1200)
 	w.mu.Unlock()
 	w.disk.Mark(mark{a, begun})
-	if w.end(a, w.engine().Checkpoint(context.Background(), a.redo, payload(a.payload, n))) {
+	if w.end(a, w.engine().Checkpoint(c.w.ctx, a.redo, payload(a.payload, n))) {
 		w.mu.Lock()
 		w.redo = a.redo
 		w.mu.Unlock()

@@ -16,6 +16,7 @@ import (
 type world struct {
 	p    *profile
 	disk *sim.Disk
+	ctx  context.Context // ends when the run does
 	mu   sync.Mutex
 	eng  *untorn.Engine
 
@@ -181,7 +182,7 @@ func (c *client) appendWait() {
 	a := c.w.begin(c.no, actWait)
 	a.lsn = lsn
 	c.w.disk.Mark(mark{a, begun})
-	c.w.end(a, c.w.engine().WaitDurable(context.Background(), lsn))
+	c.w.end(a, c.w.engine().WaitDurable(c.w.ctx, lsn))
 }
 
 // target picks a file and some pages in it that only this client writes.
@@ -259,7 +260,7 @@ func (c *client) write() {
 	}
 	w.mu.Unlock()
 	w.disk.Mark(mark{a, begun})
-	p, err := f.f.WritePagesAsync(context.Background(), ws, a.level)
+	p, err := f.f.WritePagesAsync(c.w.ctx, ws, a.level)
 	if err != nil {
 		w.end(a, err)
 		return
@@ -291,7 +292,7 @@ func (c *client) await(i int) {
 	}
 	x := c.pend[i]
 	c.pend = append(c.pend[:i:i], c.pend[i+1:]...)
-	c.w.end(x.a, x.p.Wait(context.Background()))
+	c.w.end(x.a, x.p.Wait(c.w.ctx))
 }
 
 func (c *client) sync() {
@@ -302,7 +303,7 @@ func (c *client) sync() {
 	a := c.w.begin(c.no, actSync)
 	a.uid, a.name = f.uid, f.name
 	c.w.disk.Mark(mark{a, begun})
-	c.w.end(a, f.f.Sync(context.Background()))
+	c.w.end(a, f.f.Sync(c.w.ctx))
 }
 
 // read checks I9: a read sees the newest accepted image.
@@ -322,7 +323,7 @@ func (c *client) read() {
 		rs = append(rs, untorn.PageRead{No: untorn.PageNo(no), Data: make([]byte, w.p.pageSize)})
 	}
 	w.mu.Unlock()
-	if err := f.f.ReadPages(context.Background(), rs); err != nil {
+	if err := f.f.ReadPages(c.w.ctx, rs); err != nil {
 		w.end(a, err)
 		return
 	}

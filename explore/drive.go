@@ -35,6 +35,8 @@ type rig struct {
 func recordRun(p *profile) (*sim.Log, []complaint) {
 	r := &rig{p: p, disk: sim.New(p.disk), rng: rand.New(rand.NewPCG(p.seed, 0x64726976)), quiet: newQuiet()}
 	r.w = &world{p: p, disk: r.disk, versions: map[pageKey]uint64{}, newest: map[pageKey]uint64{}, pageLSN: map[pageKey]untorn.LSN{}}
+	ctx, stop := context.WithCancel(context.Background())
+	r.w.ctx = ctx
 	r.disk.Inject(r.fault)
 	r.disk.InjectFS(r.faultFS)
 	r.disk.Record()
@@ -50,6 +52,7 @@ func recordRun(p *profile) (*sim.Log, []complaint) {
 		}
 	}
 	log := r.disk.Log()
+	stop()
 	r.stop()
 	for _, pr := range r.disk.Problems() {
 		// A log scan beside a running engine may read what is being written; pages may not.
@@ -134,7 +137,7 @@ func (r *rig) close() {
 	w := r.w
 	a := w.begin(0, actClose)
 	r.disk.Mark(mark{a, begun})
-	w.end(a, w.engine().Close(context.Background()))
+	w.end(a, w.engine().Close(w.ctx))
 	w.mu.Lock()
 	w.eng = nil
 	w.mu.Unlock()
@@ -146,7 +149,7 @@ func (r *rig) open() bool {
 	w := r.w
 	a := w.begin(0, actOpen)
 	r.disk.Mark(mark{a, begun})
-	ctx := context.Background()
+	ctx := w.ctx
 	e, err := openPatiently(ctx, r.p.engineOn(r.disk))
 	if err != nil {
 		a.err = err

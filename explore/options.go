@@ -37,7 +37,13 @@ type Options struct {
 type Replay struct {
 	At     int    // log index
 	Choice string // name of the choice
+	// Log, if set, is the fingerprint the recorded log must have: recording is repeated for a while
+	// until it does.
+	Log string
 }
+
+// replayTries bounds how often a run is recorded again for a replay.
+const replayTries = 30
 
 func (o Options) withDefaults() Options {
 	if o.Mode == "" {

@@ -22,11 +22,11 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	interrupted := ctx
 	ctx, x.stop = context.WithDeadline(ctx, x.began.Add(o.Budget))
 	defer x.stop()
+	if o.Only != nil {
+		o.MaxRuns = 1
+	}
 	for n := 0; ctx.Err() == nil && (o.MaxRuns == 0 || n < o.MaxRuns); n++ {
 		x.explore(ctx, newProfile(o.Seed+uint64(n), o.Mode, m))
-		if o.Only != nil {
-			break
-		}
 	}
 	x.result.Interrupted = interrupted.Err() != nil
 	return x.snapshot(), nil
@@ -93,6 +93,11 @@ func (x *explorer) found(v *Violation) {
 // explore does one run: record, then try states of it.
 func (x *explorer) explore(ctx context.Context, p *profile) {
 	log, cs := recordRun(p)
+	if only := x.o.Only; only != nil {
+		for n := 1; n < replayTries && only.Log != "" && fingerprint(log) != only.Log && ctx.Err() == nil; n++ {
+			log, cs = recordRun(p)
+		}
+	}
 	x.mu.Lock()
 	x.result.Runs++
 	x.mu.Unlock()

@@ -16,7 +16,10 @@ const (
 func (r *run) violation(c complaint, at int, choice, path string, pt *sim.Point, ch fmt.Stringer, seen *observed) *Violation {
 	v := &Violation{Kind: c.kind, What: c.text, Seed: r.p.seed, At: at, Choice: choice, Path: path, Log: r.print}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s\n\n%v\nlog %s, crash point %d, choice %q: %s\n", c.kind, c.text, r.p, r.print, at, choice, path)
+	fmt.Fprintf(&b, "%s: %s\n\n%v\ncrash point %d, choice %q: %s\n", c.kind, c.text, r.p, at, choice, path)
+	if pt != nil {
+		fmt.Fprintf(&b, "again with: -seed %d -at %d -choice %q -log %s\n", r.p.seed, at, choice, r.print)
+	}
 	fmt.Fprintf(&b, "\nwhat had happened (the last of it):\n")
 	tell(&b, r.log, at, c)
 	if cut, ok := ch.(sim.Choice); ok && pt != nil {

@@ -30,7 +30,7 @@ and run again. No directory is touched.
   -budget D      how long to look; default 60s
   -seed S        begin with this run again; default: a new one, which is printed
   -violations N  go on after a violation until there are N; default 1
-  -at N -choice NAME
+  -at N -choice NAME -log PRINT
                  only one crash state of the first run: as a violation's story names it
   -json FILE     the result for scripts, "-" for standard output
 
@@ -41,7 +41,7 @@ Examples
   untornctl explore
   untornctl explore -mutant reuse-early
   untornctl explore -mode none -budget 10s
-  untornctl explore -seed 17 -at 231 -choice "tear 3 front over old"
+  untornctl explore -seed 17 -at 231 -choice "tear 3 front over old" -log 4097b79c4a485819
 `}
 
 func runExplore(ctx context.Context, k *call) error {
@@ -54,6 +54,7 @@ func runExplore(ctx context.Context, k *call) error {
 	fs.IntVar(&o.Violations, "violations", 1, "")
 	fs.IntVar(&o.Only.At, "at", -1, "")
 	fs.StringVar(&o.Only.Choice, "choice", "", "")
+	fs.StringVar(&o.Only.Log, "log", "", "")
 	if _, err := k.parse(fs); err != nil {
 		return err
 	}
