@@ -45,10 +45,10 @@ func TestCadenceIsWhatTheEngineCouldHaveTogether(t *testing.T) {
 		cfg          Config
 		batch, depth int
 	}{
-		{Config{}, 64, 64},
+		{Config{}, 64, 128},
 		{Config{Clients: 1, Batch: 16}, 16, 16},
 		{Config{Clients: 1, Batch: 1}, 1, 1},
-		{Config{PageBytes: 4096}, 256, 64},
+		{Config{PageBytes: 4096}, 256, 128},
 		{Config{PageBytes: 65536, Depth: 8}, 16, 8},
 	} {
 		cfg := c.cfg.withDefaults()

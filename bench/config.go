@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -94,10 +95,11 @@ type Config struct {
 	Profile io.Writer `json:"-"`
 }
 
-// What the engine does when its options are zero; the bounds are taken at the same cadence.
+// engineBatch is the engine's own size of a doublewrite batch; the bounds flush as much at a time.
+// boundDepth is the writes in place they keep in flight: enough for the drives there are.
 const (
-	engineDepth = 64
 	engineBatch = 1 << 20
+	boundDepth  = 128
 )
 
 func (c Config) withDefaults() Config {
@@ -110,9 +112,6 @@ func (c Config) withDefaults() Config {
 	def(&c.Clients, 32)
 	def(&c.Batch, 64)
 	def(&c.Repeat, 1)
-	def(&c.Depth, engineDepth)
-	def(&c.BatchBytes, engineBatch)
-	def(&c.Batches, batchesInFlight)
 	if c.Mode == "" {
 		c.Mode = Doublewrite
 	}
@@ -148,7 +147,8 @@ func (c *Config) pages() uint64 { return uint64(c.SizeBytes / int64(c.PageBytes)
 // engine could have together at most, given how much its clients have in flight.
 func (c *Config) cadence() (batch, depth int) {
 	inFlight := c.Clients * c.Batch
-	return max(1, min(c.BatchBytes/c.PageBytes, inFlight)), max(1, min(c.Depth, inFlight))
+	bytes := cmp.Or(c.BatchBytes, engineBatch)
+	return max(1, min(bytes/c.PageBytes, inFlight)), max(1, min(cmp.Or(c.Depth, boundDepth), inFlight))
 }
 
 var levels = map[string]untorn.Level{
@@ -180,7 +180,8 @@ func (c Config) Validate() error {
 	}
 	within("clients", c.Clients, 1, 4096)
 	within("batch", c.Batch, 1, 4096)
-	within("depth", c.Depth, 1, 4096)
+	within("depth", c.Depth, 0, 1024)
+	within("doublewrite batches", c.Batches, 0, 64)
 	within("repeat", c.Repeat, 1, 1000)
 	within("reads", c.Reads, 0, 100)
 	within("zeros", c.Zeros, 0, 100)

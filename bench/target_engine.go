@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -25,10 +26,11 @@ const dataFile = "pages"
 // engineOptions for a number of pages in flight.
 func engineOptions(c *Config, dir, walDir, dwbDir string) untorn.Options {
 	// Twice what all clients have in flight: what was acknowledged early holds memory a while longer.
-	memory := 2*int64(c.Clients)*int64(c.Batch)*int64(c.PageBytes) + int64(c.Batches+8)*int64(c.BatchBytes)
+	batches, bytes := cmp.Or(c.Batches, batchesInFlight), cmp.Or(c.BatchBytes, engineBatch)
+	memory := 2*int64(c.Clients)*int64(c.Batch)*int64(c.PageBytes) + int64(batches+8)*int64(bytes)
 	o := untorn.Options{
 		Dir: dir, WALDir: walDir, DWBDir: dwbDir, Backend: c.Backend, Depth: c.Depth,
-		BatchBytes: c.BatchBytes, DWBSync: dwbSyncs[c.DWBSync], Batches: c.Batches, Unflushed: min(batchesUnflushed, c.Batches),
+		BatchBytes: c.BatchBytes, DWBSync: dwbSyncs[c.DWBSync], Batches: c.Batches, Unflushed: min(batchesUnflushed, batches),
 		Memory: max(memory, 64<<20), Unsafe: c.Mode == None,
 	}
 	if c.LogBytes == 0 { // little goes into the log: do not zero 64 MiB of it first

@@ -58,8 +58,8 @@ const helpRun = `untornbench run measures one way of protecting pages under one 
 usage: untornbench run [-dir D] [-mode M] [-unsafe]
          [-page 16KiB] [-size 1GiB] [-duration 10s] [-warmup 1s] [-repeat 1] [-clients 32] [-batch 64]
          [-dist uniform|zipf|seq] [-rate R] [-reads P] [-ack durable|protected|logged|accepted]
-         [-backend auto|uring|threads|buffered] [-depth 64]
-         [-dwb-batch 1MiB] [-dwb-batches 4] [-dwb-sync flush|dsync]
+         [-backend auto|uring|threads|buffered] [-depth N]
+         [-dwb-batch N] [-dwb-batches N] [-dwb-sync flush|dsync]
          [-log BYTES] [-zeros P] [-seed 1] [-bound 250ms] [-wal-dir W] [-dwb-dir B]
          [-verify] [-keep] [-json FILE] [-html FILE] [-hgrm FILE] [-gobench FILE]
          [-cpuprofile FILE]
@@ -94,8 +94,9 @@ How much
   -seed N          of contents and choices (default 1)
 Engine
   -backend B       io_uring, threads, or buffered through the page cache (default auto)
-  -depth N         writes in place in flight (default 64), also for the bound
-  -dwb-batch N     bytes of a doublewrite batch, -dwb-batches N of them in flight
+  -depth N         writes in place in flight (default: the engine's; 128 for the bound)
+  -dwb-batch N     bytes of a doublewrite batch, -dwb-batches N of them in flight (default: the
+                   engine's)
   -dwb-sync W      how a batch is made durable: one flush for what has been written, or DSYNC writes
                    (default: the engine's)
 Result
