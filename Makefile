@@ -24,8 +24,9 @@ lint: vet ## gofmt, vet and staticcheck
 unit: ## tests without the race detector: quick
 	$(GO) test -short $(PKGS)
 
-race: ## all tests, with the race detector
-	$(GO) test -race -timeout 8m $(PKGS)
+race: ## all tests, with the race detector; the explorer, which is long, without it and in short
+	$(GO) test -race -timeout 8m $$($(GO) list $(PKGS) | grep -v /explore$$)
+	$(GO) test -short -timeout 5m ./explore
 
 fuzz: ## every fuzz target for FUZZTIME
 	@set -e; for p in $$($(GO) list $(PKGS)); do \

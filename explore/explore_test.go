@@ -20,11 +20,11 @@ func runWith(t *testing.T, o Options) *Result {
 }
 
 func TestTheEngineHolds(t *testing.T) {
-	budget := 15 * time.Second
+	budget := 12 * time.Second
 	if testing.Short() {
 		budget = 3 * time.Second
 	}
-	r := runWith(t, Options{Budget: budget, StatesPerRun: 200})
+	r := runWith(t, Options{Budget: budget, StatesPerRun: 150})
 	t.Logf("%d runs, %d states, %d of them kills, %.0f/s, %v", r.Runs, r.States, r.Kills, r.PerSecond, r.Transitions)
 	for _, v := range r.Found {
 		t.Errorf("%s", v.Story)
@@ -34,13 +34,14 @@ func TestTheEngineHolds(t *testing.T) {
 // TestUnprotectedModesLose: without a doublewrite buffer a power cut tears pages. detect must notice
 // every one of them, none must be seen to return one as good.
 func TestUnprotectedModesLose(t *testing.T) {
-	r := runWith(t, Options{Mode: untorn.ModeNone, Budget: 20 * time.Second, StatesPerRun: 200})
+	r := runWith(t, Options{Mode: untorn.ModeNone, Budget: 20 * time.Second, StatesPerRun: 100})
 	if r.Violations == 0 || r.Found[0].Kind != Torn {
 		t.Errorf("mode none: %d violations in %d states, %+v", r.Violations, r.States, r.Found)
 	}
-	r = runWith(t, Options{Mode: untorn.ModeDetect, Budget: 20 * time.Second, StatesPerRun: 200, Violations: 30})
+	r = runWith(t, Options{Mode: untorn.ModeDetect, Budget: 20 * time.Second, StatesPerRun: 100, MaxRuns: 2, Violations: 15})
 	for _, v := range r.Found {
-		if v.Kind != Damaged {
+		// Older: without a copy nothing rolls forward what a failed flush left in a cache (docs/faults.md).
+		if v.Kind != Damaged && v.Kind != Older {
 			t.Errorf("mode detect: %s", v.Story)
 		}
 	}
@@ -60,7 +61,7 @@ func TestOptionsAreChecked(t *testing.T) {
 func TestASeedIsOneSchedule(t *testing.T) {
 	same := 0
 	m, _ := findMutant("")
-	for seed := range uint64(6) {
+	for seed := range uint64(3) {
 		a, _ := recordRun(newProfile(seed+1, untorn.ModeDoublewrite, m))
 		b, _ := recordRun(newProfile(seed+1, untorn.ModeDoublewrite, m))
 		if fingerprint(a) == fingerprint(b) {
@@ -69,12 +70,12 @@ func TestASeedIsOneSchedule(t *testing.T) {
 	}
 	// Go picks among ready channels as it likes, and one run in four has a clock in it.
 	if same == 0 {
-		t.Error("none of 6 seeds repeated its log")
+		t.Error("none of 3 seeds repeated its log")
 	}
 }
 
 func TestAViolationReplays(t *testing.T) {
-	o := Options{Mutant: "skip-dwb-flush", Budget: 30 * time.Second, StatesPerRun: 200}
+	o := Options{Mutant: "skip-dwb-flush", Budget: 30 * time.Second, StatesPerRun: 100}
 	r := runWith(t, o)
 	if r.Violations == 0 {
 		t.Fatal("not found")

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/untorn/untorn"
 	"github.com/untorn/untorn/stages"
@@ -24,7 +25,11 @@ func byFlush(p *profile, rng *rand.Rand) {
 	p.focus = []string{BeforeDWB, AfterDWB, AfterDest, BeforeDest}
 }
 
-func calm(p *profile, rng *rand.Rand) { p.trouble, p.kills, p.rot = noTrouble, 0, 0 }
+// calm is a short run in which nothing goes wrong but the power.
+func calm(p *profile, rng *rand.Rand) {
+	p.trouble, p.kills, p.rot = noTrouble, 0, 0
+	p.steps, p.sessions, p.opts.IdleFlush = 10, min(p.sessions, 2), time.Hour
+}
 
 // at looks at states of some transitions only.
 func at(transitions ...string) tune {
@@ -38,7 +43,8 @@ func flushFails(where ...string) tune {
 		p.opts.DWBSync = untorn.DWBFlush
 		p.opts.Commit = walstage.CommitFlush
 		p.trouble, p.after = failFlush, rng.IntN(6)
-		p.focus = []string{Opening, SuperUpdate, LogCommit}
+		p.focus = []string{Reopening}
+		p.steps, p.clients = 12, 3
 		p.where = where[rng.IntN(len(where))]
 	}
 }
@@ -53,7 +59,7 @@ var tunings = map[string]tune{
 	"wal-rule-off":       at(LogCommit, BeforeDWB),
 	"ack-early":          byFlush,
 	"retry-fsync":        flushFails("/dwb/", "/data/"),
-	"reorder-page":       calm,
+	"reorder-page":       func(p *profile, rng *rand.Rand) { at(AfterDest, AfterFlush)(p, rng); p.states = 60 },
 	"stale-copy": func(p *profile, rng *rand.Rand) {
 		calm(p, rng)
 		p.sessions = 3

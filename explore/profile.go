@@ -50,6 +50,7 @@ type profile struct {
 	deep     int    // one in so many is worked on and crashed again
 	rotten   []rotKind
 	focus    []string // transitions; empty = all
+	states   int      // at most so many; 0 = as many as the options say
 }
 
 // newProfile decides a run. Small geometry, so that everything wraps around soon.

@@ -53,7 +53,11 @@ func (q *quiet) wait() bool {
 			continue
 		}
 		n = 0
-		runtime.Gosched()
+		if looks%64 == 63 { // whoever is to run may need this very processor
+			time.Sleep(20 * time.Microsecond)
+		} else {
+			runtime.Gosched()
+		}
 		if looks%1024 != 1023 {
 			continue
 		}

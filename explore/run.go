@@ -107,7 +107,7 @@ func (x *explorer) explore(ctx context.Context, p *profile) {
 		for _, c := range cs {
 			if (c.kind == Disorder) == disorder {
 				at := c.at + 1
-				if c.at == 0 {
+				if c.at == 0 || at > log.Len() {
 					at = log.Len()
 				}
 				x.found(r.violation(c, at, "", "while it ran", nil, nil, nil))

@@ -52,11 +52,15 @@ func (r *run) plan(ctx context.Context, jobs chan<- job) {
 	rng := rand.New(rand.NewPCG(r.p.seed, 0x706f696e))
 	ts := transitionsOf(r.log)
 	at = slices.DeleteFunc(at, func(i int) bool { return !focused(r.p.focus, ts[i]) })
-	for len(at) > max(1, r.x.o.StatesPerRun/statesPerPoint) {
+	states := r.x.o.StatesPerRun
+	if r.p.states > 0 {
+		states = min(states, r.p.states)
+	}
+	for len(at) > max(1, states/statesPerPoint) {
 		i := rng.IntN(len(at))
 		at = slices.Delete(at, i, i+1)
 	}
-	per := max(statesPerPoint, r.x.o.StatesPerRun/max(1, len(at)))
+	per := max(statesPerPoint, states/max(1, len(at)))
 	for i, pt := range r.log.Points(at) {
 		if ctx.Err() != nil {
 			return

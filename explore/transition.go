@@ -21,10 +21,14 @@ const (
 	SuperUpdate = "super update"
 	Names       = "directory flush"
 	Opening     = "open"
+	Reopening   = "open after a failure"
 	Killed      = "process kill"
 	Rotten      = "rot"
 	AfterWork   = "work after recovery"
 )
+
+// failure is a phase nothing is counted for: an act has failed and the directory was not opened since.
+const failure = ""
 
 // transitionsOf says for every index which transitions a crash there belongs to.
 func transitionsOf(l *sim.Log) [][]string {
@@ -61,7 +65,7 @@ func transitionsOf(l *sim.Log) [][]string {
 			}
 		}
 		for name, on := range phase {
-			if on {
+			if on && name != failure {
 				add(name)
 			}
 		}
@@ -83,6 +87,13 @@ func follow(phase map[string]bool, e *sim.Entry) {
 		}
 		if name != "" {
 			phase[name] = m.p == begun
+		}
+		switch {
+		case m.p == failed:
+			phase[failure] = true
+		case m.a.kind == actOpen:
+			phase[Reopening] = m.p == begun && phase[failure]
+			phase[failure] = false
 		}
 		return
 	}
