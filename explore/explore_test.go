@@ -21,6 +21,9 @@ func runWith(t *testing.T, o Options) *Result {
 
 func TestTheEngineHolds(t *testing.T) {
 	budget := 12 * time.Second
+	if raced {
+		budget = 6 * time.Second
+	}
 	if testing.Short() {
 		budget = 3 * time.Second
 	}

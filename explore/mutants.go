@@ -58,7 +58,7 @@ var tunings = map[string]tune{
 	"watermark-lag":      at(BeforeDWB, AfterDWB),
 	"wal-rule-off":       at(LogCommit, BeforeDWB),
 	"ack-early":          byFlush,
-	"retry-fsync":        flushFails("/dwb/", "/data/"),
+	"retry-fsync":        retry,
 	"reorder-page":       func(p *profile, rng *rand.Rand) { at(AfterDest, AfterFlush)(p, rng); p.states = 60 },
 	"stale-copy": func(p *profile, rng *rand.Rand) {
 		calm(p, rng)
@@ -69,7 +69,7 @@ var tunings = map[string]tune{
 	"unproven-copy":         at(BeforeDWB),
 	"recovery-no-flush":     flushFails("/dwb/"),
 	"recovery-trusts-reads": flushFails("/data/"),
-	"super-all-at-once":     at(SuperUpdate),
+	"super-all-at-once":     func(p *profile, rng *rand.Rand) { at(SuperUpdate)(p, rng); p.disk.Sector, p.disk.Physical = 512, 512 },
 	"truncate-corruption":   func(p *profile, rng *rand.Rand) { calm(p, rng); p.rot = 1; p.rotten = []rotKind{rotLog} },
 	"tail-returns":          tailReturns,
 	"sub-block-group":       func(p *profile, rng *rand.Rand) { at(LogCommit)(p, rng); p.disk.Sector, p.disk.Physical = 512, 4096 },
@@ -87,6 +87,12 @@ const LinkedShortWrite = "linked-short-write"
 func zombies(p *profile, rng *rand.Rand) {
 	at(AfterDest, LogCommit, BeforeDWB)(p, rng)
 	p.kills, p.disk.ZombieTicks = 2, 400
+}
+
+// retry makes a flush fail, and looks at what is acknowledged afterwards.
+func retry(p *profile, rng *rand.Rand) {
+	flushFails("/dwb/", "/data/")(p, rng)
+	p.focus = []string{BeforeDWB, AfterDest, BeforeDest, AfterFlush}
 }
 
 // tailReturns needs several log groups in flight, and work after a recovery that cut some off.
