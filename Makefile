@@ -6,7 +6,7 @@ ROUNDS   ?= 200
 DIR      ?= out/torture
 
 .DEFAULT_GOAL := help
-.PHONY: help build vet lint unit race fuzz cross test bench bench-go explore torture nvme cover clean
+.PHONY: explore-test help build vet lint unit race fuzz cross test bench bench-go explore torture nvme cover clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,9 +24,11 @@ lint: vet ## gofmt, vet and staticcheck
 unit: ## tests without the race detector: quick
 	$(GO) test -short $(PKGS)
 
-race: ## all tests, with the race detector; the explorer, which is long, without it and in short
+race: ## all tests, with the race detector, but the explorer's, which take minutes (make explore-test)
 	$(GO) test -race -timeout 8m $$($(GO) list $(PKGS) | grep -v /explore$$)
-	$(GO) test -short -timeout 5m ./explore
+
+explore-test: ## the explorer's own tests: the engine holds, every mutant is convicted
+	$(GO) test -timeout 20m -v ./explore
 
 fuzz: ## every fuzz target for FUZZTIME
 	@set -e; for p in $$($(GO) list $(PKGS)); do \

@@ -72,7 +72,7 @@ func TestLimitBesideFIO(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.FIO == nil || r.FIO.RandomPages <= 0 || r.FIO.RandomCPU <= 0 || r.FIO.SequentialBytes <= 0 || r.FIO.RandomSynced <= 0 {
+	if r.FIO == nil || r.FIO.RandomPages <= 0 || r.FIO.RandomCPU < 0 || r.FIO.SequentialBytes <= 0 || r.FIO.RandomSynced <= 0 {
 		t.Fatalf("%+v", r.FIO)
 	}
 }
