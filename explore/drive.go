@@ -31,11 +31,12 @@ type rig struct {
 	matches atomic.Int64 // ops the trouble might have struck
 }
 
-// recordRun runs a profile's workload and returns the log of it.
-func recordRun(p *profile) (*sim.Log, []complaint) {
+// recordRun runs a profile's workload and returns the log of it. When ctx ends first neither the log
+// nor the complaints mean anything.
+func recordRun(ctx context.Context, p *profile) (*sim.Log, []complaint) {
 	r := &rig{p: p, disk: sim.New(p.disk), rng: rand.New(rand.NewPCG(p.seed, 0x64726976)), quiet: newQuiet()}
 	r.w = &world{p: p, disk: r.disk, versions: map[pageKey]uint64{}, newest: map[pageKey]uint64{}, pageLSN: map[pageKey]untorn.LSN{}}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(ctx)
 	r.w.ctx = ctx
 	r.disk.Inject(r.fault)
 	r.disk.InjectFS(r.faultFS)
@@ -219,7 +220,7 @@ func (w *world) resume(s *observed) {
 // drive lets things happen until every client is through with its steps.
 func (r *rig) drive() bool {
 	idleSince := time.Time{}
-	for {
+	for r.w.ctx.Err() == nil {
 		r.quiet.wait()
 		var idle []*client
 		busy := false
@@ -258,6 +259,7 @@ func (r *rig) drive() bool {
 		}
 		idleSince = time.Time{}
 	}
+	return false
 }
 
 // heldOp is an op in flight, by what it is: the order of submission is not the seed's alone.

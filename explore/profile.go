@@ -82,7 +82,7 @@ func newProfile(seed uint64, mode untorn.Mode, m mutant) *profile {
 	p.trouble = trouble(rng.IntN(int(diskFull)+2) % (int(diskFull) + 1)) // none twice as often
 	p.where = []string{"/dwb/", "/data/", "/data/", "/wal/", "/super"}[rng.IntN(5)]
 	p.after = rng.IntN(12)
-	p.kills, p.rot, p.deep = pick(0, 6), pick(0, 12), 50
+	p.kills, p.rot, p.deep = pick(0, 12), pick(0, 12), 100
 	p.rotten = []rotKind{rotLog, rotPage, rotSuper, rotDWB}
 	m.tune(p, rng)
 	switch p.trouble {

@@ -30,12 +30,12 @@ func newQuiet() *quiet {
 // counts reports whether the runtime counts goroutines by what they do.
 func (q *quiet) counts() bool { return q.samples[2].Value.Kind() == metrics.KindUint64 }
 
-// calm reports whether nobody but the caller runs, is about to, or is in a system call.
-func (q *quiet) calm() bool {
+// calm reports whether nobody but the caller runs or is about to, and whether somebody is in a system
+// call who is not always there.
+func (q *quiet) calm() (still, inside bool) {
 	metrics.Read(q.samples)
-	outside := q.samples[2].Value.Uint64()
-	q.outside = min(q.outside, outside)
-	return q.samples[0].Value.Uint64() == 0 && q.samples[1].Value.Uint64() <= 1 && outside <= q.outside
+	still = q.samples[0].Value.Uint64() == 0 && q.samples[1].Value.Uint64() <= 1
+	return still, q.samples[2].Value.Uint64() <= q.outside
 }
 
 // wait returns when the process has come to rest, or after a while when it does not: something
@@ -46,19 +46,26 @@ func (q *quiet) wait() bool {
 		return q.guess()
 	}
 	deadline := time.Time{}
+	waits := 0 // with everybody at rest but those in system calls
 	for n, looks := 0, 0; n < enough; looks++ {
-		if q.calm() {
+		still, inside := q.calm()
+		if still && !inside {
+			if waits++; waits > patience { // it never comes back: whoever waits for signals, say
+				q.outside = q.samples[2].Value.Uint64()
+			}
+		}
+		if still && inside {
 			n++
 			runtime.Gosched()
 			continue
 		}
 		n = 0
-		if looks%64 == 63 { // whoever is to run may need this very processor
+		if looks%64 == 63 || still { // whoever is to run may need this very processor
 			time.Sleep(20 * time.Microsecond)
 		} else {
 			runtime.Gosched()
 		}
-		if looks%1024 != 1023 {
+		if looks%256 != 255 {
 			continue
 		}
 		if deadline.IsZero() {
@@ -69,6 +76,9 @@ func (q *quiet) wait() bool {
 	}
 	return true
 }
+
+// patience is how many naps a system call may take; no call of the engine on a simulated disk does.
+const patience = 200
 
 // guess serves a runtime that does not count: others get their turn, and that is all.
 func (q *quiet) guess() bool {

@@ -92,11 +92,14 @@ func (x *explorer) found(v *Violation) {
 
 // explore does one run: record, then try states of it.
 func (x *explorer) explore(ctx context.Context, p *profile) {
-	log, cs := recordRun(p)
+	log, cs := recordRun(ctx, p)
 	if only := x.o.Only; only != nil {
 		for n := 1; n < replayTries && only.Log != "" && fingerprint(log) != only.Log && ctx.Err() == nil; n++ {
-			log, cs = recordRun(p)
+			log, cs = recordRun(ctx, p)
 		}
+	}
+	if ctx.Err() != nil {
+		return
 	}
 	x.mu.Lock()
 	x.result.Runs++
