@@ -42,18 +42,19 @@ func TestBoundOfAMode(t *testing.T) {
 
 func TestCadenceIsWhatTheEngineCouldHaveTogether(t *testing.T) {
 	for _, c := range []struct {
-		cfg          Config
-		batch, depth int
+		cfg                   Config
+		batch, depth, batches int
 	}{
-		{Config{}, 64, 128},
-		{Config{Clients: 1, Batch: 16}, 16, 16},
-		{Config{Clients: 1, Batch: 1}, 1, 1},
-		{Config{PageBytes: 4096}, 256, 128},
-		{Config{PageBytes: 65536, Depth: 8}, 16, 8},
+		{Config{}, 64, 128, 4},
+		{Config{Clients: 1, Batch: 16}, 16, 16, 1},
+		{Config{Clients: 2, Batch: 64}, 64, 128, 2},
+		{Config{Clients: 1, Batch: 1}, 1, 1, 1},
+		{Config{PageBytes: 4096}, 256, 128, 4},
+		{Config{PageBytes: 65536, Depth: 8, Batches: 3}, 16, 8, 3},
 	} {
 		cfg := c.cfg.withDefaults()
-		if b, d := cfg.cadence(); b != c.batch || d != c.depth {
-			t.Errorf("%+v: batch %d, depth %d, want %d and %d", c.cfg, b, d, c.batch, c.depth)
+		if b, d, n := cfg.cadence(); b != c.batch || d != c.depth || n != c.batches {
+			t.Errorf("%+v: batch %d, depth %d, batches %d, want %d, %d and %d", c.cfg, b, d, n, c.batch, c.depth, c.batches)
 		}
 	}
 }

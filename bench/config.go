@@ -143,12 +143,15 @@ func (c Config) withDefaults() Config {
 // pages is the number of pages in the working set.
 func (c *Config) pages() uint64 { return uint64(c.SizeBytes / int64(c.PageBytes)) }
 
-// cadence is the pages the bounds flush at a time, and the writes they keep in flight: what the
-// engine could have together at most, given how much its clients have in flight.
-func (c *Config) cadence() (batch, depth int) {
+// cadence is the pages the bounds flush at a time, the writes and the batches they keep in flight:
+// what the engine could have together at most, given how much its clients have in flight. A lone
+// caller that waits for each batch cannot be held to a pipeline of several.
+func (c *Config) cadence() (batch, depth, batches int) {
 	inFlight := c.Clients * c.Batch
 	bytes := cmp.Or(c.BatchBytes, engineBatch)
-	return max(1, min(bytes/c.PageBytes, inFlight)), max(1, min(cmp.Or(c.Depth, boundDepth), inFlight))
+	batch = max(1, min(bytes/c.PageBytes, inFlight))
+	depth = max(1, min(cmp.Or(c.Depth, boundDepth), inFlight))
+	return batch, depth, max(1, min(cmp.Or(c.Batches, batchesInFlight), inFlight/batch))
 }
 
 var levels = map[string]untorn.Level{

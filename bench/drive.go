@@ -17,6 +17,7 @@ type driveConfig struct {
 	page    int   // bytes of a random write
 	batch   int   // pages a flush, and pages of a sequential write
 	depth   int   // random writes in flight
+	batches int   // batches in flight: written and not flushed, or on their way
 	bytes   int64 // of the file random writes go to
 	backend ring.Backend
 	seed    uint64
@@ -162,7 +163,7 @@ func (d *drive) random(every int) *stream {
 	n := d.c.bytes / int64(d.c.page)
 	s := newStream(d.rand, d.pages, func() int64 { return d.rng.Int64N(n) * int64(d.c.page) }, d.comps)
 	if s.every = every; every > 0 {
-		s.ahead = max(batchesInFlight*every, d.c.depth)
+		s.ahead = max(d.c.batches*every, d.c.depth)
 	}
 	return s
 }
@@ -172,7 +173,7 @@ func (d *drive) sequential(every int) *stream {
 	n, k := d.seqBytes()/run, int64(-1)
 	s := newStream(d.seq, d.runs, func() int64 { k = (k + 1) % n; return k * run }, d.comps)
 	if s.every = every; every > 0 {
-		s.ahead = batchesUnflushed
+		s.ahead = min(batchesUnflushed, d.c.batches)
 	}
 	return s
 }
@@ -224,6 +225,6 @@ func (d *drive) both(ctx context.Context, t time.Duration) (rate, error) {
 	seq, rnd := d.sequential(1), d.random(d.c.batch)
 	rnd.ahead = 0
 	rnd.may = func() bool { return rnd.begun < seq.done*d.c.batch }
-	seq.may = func() bool { return seq.begun*d.c.batch-rnd.done < batchesInFlight*d.c.batch }
+	seq.may = func() bool { return seq.begun*d.c.batch-rnd.done < d.c.batches*d.c.batch }
 	return d.run(ctx, t, rnd, seq, rnd)
 }

@@ -199,7 +199,7 @@ func (l *limiter) open(ctx context.Context) error {
 	}
 	l.dsync = newHistogram()
 	l.d, err = newDrive(ctx, l.dir.Path, driveConfig{
-		page: l.c.PageBytes, batch: l.c.Batch, depth: l.c.Depth, bytes: l.c.SizeBytes, backend: l.c.Backend, seed: l.c.Seed,
+		page: l.c.PageBytes, batch: l.c.Batch, depth: l.c.Depth, batches: batchesInFlight, bytes: l.c.SizeBytes, backend: l.c.Backend, seed: l.c.Seed,
 	})
 	return err
 }

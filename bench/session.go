@@ -94,13 +94,13 @@ func (s *session) newDrive(ctx context.Context) (*drive, error) {
 	if err != nil {
 		return nil, err
 	}
-	batch, depth := s.c.cadence()
+	batch, depth, batches := s.c.cadence()
 	backend := s.c.Backend
 	if s.c.Mode == NaiveBatch {
 		backend = ring.Auto // the bound is the drive's, not the page cache's
 	}
 	return newDrive(ctx, dir, driveConfig{
-		page: s.c.PageBytes, batch: batch, depth: depth, bytes: s.c.SizeBytes, backend: backend, seed: s.c.Seed,
+		page: s.c.PageBytes, batch: batch, depth: depth, batches: batches, bytes: s.c.SizeBytes, backend: backend, seed: s.c.Seed,
 	})
 }
 
