@@ -79,6 +79,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, cmd.help)
 		return exitFine
 	}
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = errors.New("interrupted before anything was measured")
+	}
 	fmt.Fprintf(stderr, "untornbench: %v\n", err)
 	switch {
 	case errors.Is(err, bench.ErrUsage):
