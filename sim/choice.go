@@ -155,7 +155,7 @@ func (e *enumeration) everything() {
 			picks[i] = k
 			walk(i+1, garbage)
 		}
-		if !garbage && !e.x.NoGarbage && units[i].kind == blockUnit {
+		if !garbage && !e.x.NoGarbage && units[i].garbles() {
 			picks[i] = garbled
 			walk(i+1, true)
 		}
@@ -248,7 +248,7 @@ func (e *enumeration) tear(item int, over string, rest func(int, *unit) int) {
 func (e *enumeration) garble(item int, over string, rest func(int, *unit) int) {
 	first, last := -1, -1
 	for i := range e.p.units {
-		if e.p.units[i].kind == blockUnit && e.p.units[i].touches(item) {
+		if e.p.units[i].garbles() && e.p.units[i].touches(item) {
 			if first < 0 {
 				first = i
 			}
@@ -287,7 +287,7 @@ func (e *enumeration) random() {
 		}
 		e.emit(name, func(i int, u *unit) int {
 			c := pick(i, u)
-			if i == at && u.kind == blockUnit {
+			if i == at && u.garbles() {
 				return garbled
 			}
 			return c

@@ -18,7 +18,11 @@ type unit struct {
 	full  int      // the candidate when everything has landed
 	name  int      // of a name: index among the disk's
 	stamp []uint64 // of a block: the newest submission in each candidate
+	whole bool     // of a block: only atomic writes are undecided in it, which never leave garbage
 }
+
+// garbles reports whether a power cut may leave garbage in the unit.
+func (u *unit) garbles() bool { return u.kind == blockUnit && !u.whole }
 
 type unitKind uint8
 
@@ -145,6 +149,7 @@ func (p *Point) block(id nodeID, ps []piece) unit {
 	base := p.st.nodes[id].dur.view(r.off, n)
 	u := unit{kind: blockUnit, node: id, off: r.off, n: n,
 		cands: append(make([][]byte, 0, 1+len(ps)), base), stamp: make([]uint64, 1, 1+len(ps))}
+	u.whole = !slices.ContainsFunc(ps, func(x piece) bool { return !p.items[x.item].w.atomic })
 	for i := range ps {
 		img := ps[i].data
 		if len(img) != n {
