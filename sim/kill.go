@@ -79,6 +79,14 @@ func (d *Disk) meet(f inFlight, fate Fate) {
 	half := (int64(len(w.data))/2 + d.st.unit - 1) / d.st.unit * d.st.unit
 	half = min(half, int64(len(w.data)))
 	done := Entry{Kind: WriteDone, Op: w.op, node: f.node}
+	if w.atomic { // whole or not at all
+		switch fate {
+		case Front:
+			fate = Lands
+		case Back:
+			fate = Never
+		}
+	}
 	switch fate {
 	case Later:
 		d.zombies = append(d.zombies, zombie{done, 1 + d.rng.IntN(d.cfg.ZombieTicks)})
