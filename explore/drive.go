@@ -81,7 +81,9 @@ func (r *rig) fault(op *ring.Op) (f sim.Fault) {
 		}
 	case r.p.trouble == failFlush && flush, r.p.trouble == failWrite && op.Kind == ring.Write:
 		if strings.Contains(name, r.p.where) && r.matches.Add(1) == int64(r.p.after)+1 {
-			f.Err, f.Land = syscall.EIO, op.Len()/2&^4095
+			if f.Err = syscall.EIO; op.Flags&ring.Atomic == 0 {
+				f.Land = op.Len() / 2 &^ 4095
+			}
 			r.w.struck.Store(true)
 		}
 	}

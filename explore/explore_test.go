@@ -34,6 +34,19 @@ func TestTheEngineHolds(t *testing.T) {
 	}
 }
 
+// TestAtomicHolds: on a disk whose atomic writes land whole or not at all no second copy is needed;
+// one that refuses them gets pages through the doublewrite buffer after all.
+func TestAtomicHolds(t *testing.T) {
+	budget := 4 * time.Second
+	if testing.Short() {
+		budget = time.Second
+	}
+	r := runWith(t, Options{Mode: untorn.ModeAtomic, Budget: budget, StatesPerRun: 100})
+	for _, v := range r.Found {
+		t.Errorf("%s", v.Story)
+	}
+}
+
 // TestUnprotectedModesLose: without a doublewrite buffer a power cut tears pages. detect must notice
 // every one of them, none must be seen to return one as good.
 func TestUnprotectedModesLose(t *testing.T) {

@@ -74,9 +74,9 @@ var ErrOptions = errors.New("explore options")
 func (o Options) Validate() error {
 	o = o.withDefaults()
 	switch o.Mode {
-	case untorn.ModeDoublewrite, untorn.ModeDetect, untorn.ModeNone:
+	case untorn.ModeDoublewrite, untorn.ModeAtomic, untorn.ModeDetect, untorn.ModeNone:
 	default:
-		return fmt.Errorf("%w: unknown mode %q; there are doublewrite, detect, none", ErrOptions, o.Mode)
+		return fmt.Errorf("%w: unknown mode %q; there are doublewrite, atomic, detect, none", ErrOptions, o.Mode)
 	}
 	if _, err := findMutant(o.Mutant); err != nil {
 		return fmt.Errorf("%w: %w", ErrOptions, err)

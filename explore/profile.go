@@ -1,11 +1,13 @@
 package explore
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/hwprobe"
 	"github.com/untorn/untorn/ring"
 	"github.com/untorn/untorn/sim"
 	"github.com/untorn/untorn/stages"
@@ -67,6 +69,9 @@ func newProfile(seed uint64, mode untorn.Mode, m mutant) *profile {
 	p.disk = sim.Config{Seed: seed, Sector: pick(512, 512, 4096)}
 	p.disk.ZombieTicks = pick(24, 300)
 	p.disk.Physical = max(p.disk.Sector, pick(512, 512, 4096))
+	if mode == untorn.ModeAtomic {
+		p.disk.Atomic = pick(64<<10, 64<<10, 4096) // the last refuses larger pages: they take the other way
+	}
 	batches := pick(1, 2, 2, 3)
 	p.opts = untorn.Options{
 		Dir: "/db", BatchBytes: 64 << 10, Batches: batches, Unflushed: min(batches, pick(1, 2)),
@@ -99,8 +104,16 @@ func newProfile(seed uint64, mode untorn.Mode, m mutant) *profile {
 func (p *profile) engineOn(d *sim.Disk) untorn.Options {
 	o := p.opts
 	o.FS = d.FS()
+	o.Probe = p.probe
 	o.NewRing = func(string, ring.Config) (ring.Ring, error) { return d.Ring(), nil }
 	return o
+}
+
+// probe proves what the simulated disk promises: a write with ring.Atomic that it accepts lands whole.
+func (p *profile) probe(context.Context, string) (untorn.Probed, error) {
+	return untorn.Probed{Flushes: hwprobe.FlushesSent, FlushesWhy: "simulated", Atomic: func(int) untorn.AtomicVerdict {
+		return untorn.AtomicVerdict{Relaxed: true, Answer: "relaxed", Kind: "hardware", Rule: "sim", Reason: "the disk is simulated"}
+	}}, nil
 }
 
 func (p *profile) String() string {

@@ -24,7 +24,7 @@ for every point of that record, makes the states that a power cut, a killed proc
 may leave, recovers each and holds it against what had been acknowledged. Recovery itself is cut off
 and run again. No directory is touched.
 
-  -mode M        doublewrite (default); detect or none, which are expected to be convicted
+  -mode M        doublewrite (default), atomic; detect or none, which are expected to be convicted
   -mutant NAME   break one rule of the protocol on purpose: a counterexample is expected
                  (-mutant help lists them; docs/faults.md says what each teaches)
   -budget D      how long to look; default 60s
