@@ -9,9 +9,10 @@ import (
 // are found in a blink.
 func TestEveryMutantIsConvicted(t *testing.T) {
 	slow := map[string]bool{"recovery-no-flush": true, "recovery-trusts-reads": true, "super-all-at-once": true, "reorder-page": true, "tail-returns": true}
+	slower := map[string]bool{"flush-not-covering": true, "retry-fsync": true}
 	for _, name := range Mutants() {
 		t.Run(name, func(t *testing.T) {
-			if (testing.Short() || raced) && slow[name] {
+			if testing.Short() && slow[name] || raced && (slow[name] || slower[name]) {
 				t.Skip("takes long; go test ./explore without -race and -short runs it")
 			}
 			r := runWith(t, Options{Mutant: name, Budget: 60 * time.Second, StatesPerRun: 200})
