@@ -198,3 +198,22 @@ func TestFileSystemRules(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// TestWritesAfterATruncation: one flush covers a truncation, a growth and a write in that order, and
+// what was written after the truncation is there; what was written before it is not.
+func TestWritesAfterATruncation(t *testing.T) {
+	for _, dsync := range []bool{false, true} {
+		g := newRig(t, Config{})
+		g.mustWrite(fileSize, 512, 3)
+		check(t, g.f.Truncate(fileSize))
+		check(t, g.f.Preallocate(fileSize, 1024))
+		if dsync {
+			check(t, g.write(g.f, fileSize+512, 512, 4, ring.DSync))
+		} else {
+			g.mustWrite(fileSize+512, 512, 4)
+			g.mustFlush()
+		}
+		g.want("/f", fileSize, 0)
+		g.want("/f", fileSize+512, 4)
+	}
+}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"maps"
+	"math"
 	"slices"
 )
 
@@ -197,8 +198,7 @@ func (s *state) finishWrite(n *node, e *Entry) {
 		n.sizes = append(n.sizes, sizeOp{stamp: s.stamp, size: end, grow: true})
 	}
 	if w.dsync {
-		n.settle([]*write{w})
-		n.settleSizes(w.done, false)
+		n.makeDurable([]*write{w}, w.done, false)
 	}
 }
 
@@ -248,8 +248,7 @@ func (s *state) finishFlush(e *Entry) {
 				covered = append(covered, w)
 			}
 		}
-		n.settle(covered)
-		n.settleSizes(f.upTo, f.sync)
+		n.makeDurable(covered, f.upTo, f.sync)
 	})
 }
 
@@ -312,20 +311,49 @@ func (n *node) settle(ws []*write) {
 	n.pend = slices.DeleteFunc(n.pend, func(w *write) bool { return len(w.live) == 0 })
 }
 
-// settleSizes makes size changes up to a stamp durable. Without sync (fdatasync, DSync) a change
-// that is not needed to read data back, a shrink after the last growth, stays undecided.
-func (n *node) settleSizes(upTo uint64, sync bool) {
+// makeDurable makes writes and size changes up to a stamp durable, in their order: a truncation takes
+// what was written before it, not what was written after. Without sync (fdatasync, DSync) a size
+// change that is not needed to read data back, a shrink after the last growth, stays undecided.
+func (n *node) makeDurable(ws []*write, upTo uint64, sync bool) {
 	last := -1
 	for i, o := range n.sizes {
 		if o.stamp <= upTo && !o.lost && (o.grow || sync) {
 			last = i
 		}
 	}
-	if last < 0 {
-		return
+	for i, o := range n.sizes[:last+1] {
+		if !o.grow {
+			var before, after []*write
+			for _, w := range ws {
+				if w.done <= o.stamp {
+					before = append(before, w)
+				} else {
+					after = append(after, w)
+				}
+			}
+			n.settle(before)
+			ws = after
+		}
+		n.dur.applySizes(n.sizes[i : i+1])
+		if !o.grow {
+			n.cutPending(o)
+		}
 	}
-	n.dur.applySizes(n.sizes[:last+1])
-	n.sizes = slices.Clone(n.sizes[last+1:])
+	if last >= 0 {
+		n.sizes = slices.Clone(n.sizes[last+1:])
+	}
+	n.settle(ws)
+}
+
+// cutPending forgets what was written past a truncation before it, covered by a flush or lost: the
+// file system has given the blocks away.
+func (n *node) cutPending(o sizeOp) {
+	for _, w := range n.pend {
+		if w.done != 0 && w.done <= o.stamp {
+			w.live = subtract(w.live, span{o.size, math.MaxInt64})
+		}
+	}
+	n.pend = slices.DeleteFunc(n.pend, func(w *write) bool { return len(w.live) == 0 })
 }
 
 // applySizes makes size changes happen to an image, in order.
