@@ -264,6 +264,15 @@ func (f *File) grow(ctx context.Context, pages uint64) error {
 		}
 	} else {
 		old := info.Start + int64(info.Pages)*int64(info.PageSize)
+		// A growth that failed may have left the file longer in the cache and not on the medium. Growing
+		// it again changes nothing then, and no flush would make the size durable (I8): cut it first.
+		if size, err := f.io.Size(); err != nil {
+			return err
+		} else if size > old {
+			if err := f.io.Truncate(old); err != nil {
+				return err
+			}
+		}
 		if err := f.io.Preallocate(old, end-old); err != nil {
 			return err
 		}
@@ -271,7 +280,7 @@ func (f *File) grow(ctx context.Context, pages uint64) error {
 	if err := f.format(ctx, info.Pages, pages, st.Block); err != nil {
 		return err
 	}
-	if err := e.page.Do(&ring.Op{Kind: ring.Sync, File: f.io}); err != nil {
+	if err := e.syncData(f); err != nil {
 		return e.failed(err)
 	}
 	info.Pages = pages

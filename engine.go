@@ -229,6 +229,22 @@ func (e *Engine) barrier(ctx context.Context, f *stages.File) error {
 	return e.await(ctx, call)
 }
 
+// syncData flushes a data file that was written to past the stages. Before they run, at open and
+// while a file is being made, nobody else flushes it; afterwards datastage does, and nobody else.
+func (e *Engine) syncData(f *File) error {
+	if e.data == nil || e.fileByID(f.info.ID) == nil {
+		return e.page.Do(&ring.Op{Kind: ring.DataSync, File: f.io})
+	}
+	call := stages.NewCall()
+	call.Reset(stages.Durable, 1)
+	select {
+	case e.data.Inbox() <- stages.Msg{Sync: &stages.Sync{File: f.desc, Call: call}}:
+	case <-e.poison.C():
+		return e.Err()
+	}
+	return e.await(context.Background(), call)
+}
+
 // await waits for a call. Poison ends the wait: what is in flight is never acknowledged (I5).
 func (e *Engine) await(ctx context.Context, call *stages.Call) error {
 	select {

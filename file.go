@@ -221,13 +221,12 @@ func (f *File) stamp(st *super.State, info *super.File, stamp super.Stamp) error
 		return &Error{Op: "stamp", File: info.Name, Err: err}
 	}
 	off := int64(h.Seq%2) * int64(st.Block) // the other one than the newer
-	for _, op := range []ring.Op{
-		{Kind: ring.Write, File: f.io, Off: off, Buf: block},
-		{Kind: ring.DataSync, File: f.io},
-	} {
-		if err := f.e.page.Do(&op); err != nil {
-			return &Error{Op: "stamp", File: info.Name, Err: f.e.failed(err)}
-		}
+	err := f.e.page.Do(&ring.Op{Kind: ring.Write, File: f.io, Off: off, Buf: block})
+	if err == nil {
+		err = f.e.syncData(f)
+	}
+	if err != nil {
+		return &Error{Op: "stamp", File: info.Name, Err: f.e.failed(err)}
 	}
 	f.headSeq = h.Seq
 	return nil

@@ -442,3 +442,35 @@ func TestOwnersOfAllocedMemory(t *testing.T) {
 		t.Errorf("%d bytes are still out", n)
 	}
 }
+
+// TestGrowAfterAFailedGrow: a growth whose flush failed leaves a size that only the cache knows. The
+// next one, in the same life of the machine, must not take it for durable (I8).
+func TestGrowAfterAFailedGrow(t *testing.T) {
+	d := sim.New(sim.Config{Seed: 1})
+	o := onSim(d)
+	e := open(t, o)
+	f := create(t, e, "a", untorn.FileOptions{Pages: 2, PageSize: 4096})
+	var n atomic.Int32
+	d.Inject(func(op *ring.Op) sim.Fault {
+		if op.Kind == ring.DataSync && in(op, "/data/") && n.Add(1) == 1 {
+			return sim.Fault{Err: syscall.EIO}
+		}
+		return sim.Fault{}
+	})
+	if err := f.Grow(ctx, 6); !errors.Is(err, untorn.ErrPoisoned) {
+		t.Fatalf("grow with a failing flush: %v", err)
+	}
+	_ = e.Close(ctx)
+	d.ClearFaults()
+	e = open(t, o)
+	f, err := e.OpenFile(ctx, "a", untorn.FileOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Grow(ctx, 4); err != nil {
+		t.Fatal(err)
+	}
+	d.Record()
+	writeVersion(t, e, f, upTo(4), 3, untorn.Durable)
+	cutAll(t, d, sim.Explore{Samples: 24, Items: 12}, "")
+}

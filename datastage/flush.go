@@ -13,15 +13,19 @@ import (
 //
 // I2: the flush covers exactly the pages reaped before this line; they move to covered.
 func (s *Stage) flushFile(st *file) (idle bool) {
+	asked := st.syncs != nil
 	switch {
-	case st.written == nil || st.flushing:
+	case st.flushing || st.written == nil && !asked:
 		return false
-	case st.waited == 0 && !st.press:
+	case !asked && st.waited == 0 && !st.press:
 		return true
-	case !st.whole:
+	case !asked && !st.whole:
 		return false // the oldest batch is still being written; its last page brings us back
 	}
-	st.whole, st.press = false, false
+	if st.whole { // else a flush for somebody else came between: what was pressed for is still to come
+		st.whole, st.press = false, false
+	}
+	st.syncing, st.syncs = st.syncs, nil
 	st.flushing, st.flushBegun = true, time.Now()
 	st.covered, st.written = st.written, nil
 	for e := st.covered; e != nil; e = e.Next {
@@ -59,6 +63,11 @@ func (s *Stage) flushed(st *file, err error) {
 		next := e.Next
 		s.safe(e)
 		e = next
+	}
+	for st.syncing != nil {
+		q := st.syncing
+		st.syncing = q.Next
+		q.Call.Complete(1)
 	}
 	if st.written != nil {
 		st.since = time.Now()

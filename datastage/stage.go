@@ -46,10 +46,12 @@ type file struct {
 	written    *stages.Entry // reaped since the flush in flight was submitted
 	covered    *stages.Entry // reaped before it
 	flushing   bool
-	unflushed  int  // entries accepted and not covered by a flush
-	waited     int  // of these, the ones somebody waits for
-	press      bool // flush what is there even if nobody waits
-	whole      bool // a batch has been written to its last page since the last flush was submitted
+	unflushed  int          // entries accepted and not covered by a flush
+	waited     int          // of these, the ones somebody waits for
+	press      bool         // flush what is there even if nobody waits
+	whole      bool         // a batch has been written to its last page since the last flush was submitted
+	syncs      *stages.Sync // asked for since the flush in flight was submitted
+	syncing    *stages.Sync // asked for before it
 	flush      ring.Op
 	flushBegun time.Time
 	since      time.Time // when written became non-empty
@@ -173,6 +175,9 @@ func (s *Stage) message(m stages.Msg) {
 		s.lastRead = m.Read
 	case m.Barrier != nil:
 		s.barrier(m.Barrier)
+	case m.Sync != nil:
+		st := s.file(m.Sync.File)
+		m.Sync.Next, st.syncs = st.syncs, m.Sync
 	case m.Press:
 		s.needAll()
 	case m.Move != nil:

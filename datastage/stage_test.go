@@ -159,6 +159,41 @@ func TestFlushGenerations(t *testing.T) {
 	})
 }
 
+// TestSyncForOthers is I2 and I5 for what is written past the stages: the flush is datastage's own, one
+// at a time; one in flight does not cover it, a later one does, also with a batch half written; a
+// failed one never answers.
+func TestSyncForOthers(t *testing.T) {
+	ask := func(r *rig, f *stages.File) *stages.Call {
+		c := stages.NewCall()
+		c.Reset(stages.Durable, 1)
+		r.s.Inbox() <- stages.Msg{Sync: &stages.Sync{File: f, Call: c}}
+		synctest.Wait()
+		return c
+	}
+	withStage(t, 0, func(r *rig) {
+		w, _ := r.batch(r.a, 1, stages.Durable, 1)
+		r.ring.complete(t, ring.Write, "a", 1, nil) // its flush is in flight
+		r.batch(r.a, 2, stages.Accepted, 2, 3)
+		c := ask(r, r.a)
+		if n := len(r.ring.ops); n != 3 {
+			t.Fatalf("two flushes of one file at a time: %s", r.ring)
+		}
+		r.ring.complete(t, ring.DataSync, "a", 0, nil)
+		r.want(w, true, "its own flush")
+		r.want(c, false, "a flush that was in flight before")
+		r.ring.complete(t, ring.DataSync, "a", 0, nil) // not kept back by the batch being written
+		r.want(c, true, "the next flush")
+		b := ask(r, r.b) // a file with nothing of ours
+		r.ring.complete(t, ring.DataSync, "b", 0, errors.New("EIO"))
+		r.want(b, false, "a failed flush")
+		if r.p.Err() == nil {
+			t.Error("no poison")
+		}
+		r.ring.complete(t, ring.Write, "a", 2, nil)
+		r.ring.complete(t, ring.Write, "a", 3, nil)
+	})
+}
+
 // TestSyncFileRangeIsNoFlush: the mutant that takes writeback for a flush is seen to acknowledge
 // what no flush covers.
 func TestSyncFileRangeIsNoFlush(t *testing.T) {

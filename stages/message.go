@@ -148,12 +148,22 @@ type Msg struct {
 	Read    *Read
 	Barrier *Barrier
 	Batch   *Batch
+	Sync    *Sync
 	// Press asks datastage to flush whatever it has: regions are running out.
 	Press bool
 	// Drain tells datastage that what follows of this file comes through the doublewrite buffer.
 	Drain *File
 	// Move makes datastage treat a file as if a write of it had been refused.
 	Move *Move
+}
+
+// Sync asks datastage to flush a file for somebody who wrote to it past the stages (headers, new
+// pages) and has seen those writes complete. All flushes of an open data file are datastage's: the
+// kernel reports a failed one once per file description, to whichever of two comes first (I5).
+type Sync struct {
+	File *File
+	Call *Call // completed when a flush submitted after this message has completed
+	Next *Sync // datastage's
 }
 
 // Move takes a file from atomic writes to the doublewrite buffer.
