@@ -1,6 +1,7 @@
 package super
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ const Version = 1
 
 const (
 	superMagic = 0x55536e75 // "unSU"
+	lengthAt   = 8
 	crcAt      = 12
 	headBytes  = 32 // magic, version, length, crc, sequence, zero
 )
@@ -76,7 +78,7 @@ func encode(s *State, seq uint64, zone int) ([]byte, error) {
 	if len(w.b) > zone {
 		return nil, fmt.Errorf("%w: %d bytes, a zone has %d", ErrFull, len(w.b), zone)
 	}
-	le.PutUint32(w.b[8:], uint32(len(w.b)))
+	le.PutUint32(w.b[lengthAt:], uint32(len(w.b)))
 	le.PutUint32(w.b[crcAt:], crcWithout(w.b))
 	return w.b, nil
 }
@@ -102,17 +104,15 @@ func decode(b []byte) (s *State, seq uint64, err error) {
 	if v := le.Uint16(b[4:]); v != Version {
 		return nil, 0, fmt.Errorf("%w %d of super, this program knows %d", ErrVersion, v, Version)
 	}
-	n := int(le.Uint32(b[8:]))
+	n := int(le.Uint32(b[lengthAt:]))
 	if n < headBytes || n > len(b) {
 		return nil, 0, fmt.Errorf("%w: length %d", ErrInvalid, n)
 	}
 	if sum := crcWithout(b[:n]); sum != le.Uint32(b[crcAt:]) {
 		return nil, 0, fmt.Errorf("%w: checksum %08x, computed %08x", ErrInvalid, le.Uint32(b[crcAt:]), sum)
 	}
-	for _, x := range b[n:] {
-		if x != 0 {
-			return nil, 0, fmt.Errorf("%w: bytes after its end", ErrInvalid)
-		}
+	if rest := b[n:]; len(rest) > 0 && (rest[0] != 0 || !bytes.Equal(rest[1:], rest[:len(rest)-1])) {
+		return nil, 0, fmt.Errorf("%w: bytes after its end", ErrInvalid)
 	}
 	seq = le.Uint64(b[16:])
 	r := reader{b: b[headBytes:n]}

@@ -37,7 +37,9 @@ type Store struct {
 	back    []byte
 	seq     [Copies]uint64 // 0: invalid
 	raw     [Copies][]byte // what Read found in the valid ones
-	failed  error          // of a Write: nobody knows what the copies hold
+	zeros   [Copies]int    // from here on a zone is known to be zero on the medium; 0: not known
+	align   int
+	failed  error // of a Write: nobody knows what the copies hold
 	mutants stages.Mutant
 }
 
@@ -45,7 +47,7 @@ type Store struct {
 func NewStore(r ring.Ring, f ring.File, align int, mutants stages.Mutant) *Store {
 	align = max(align, 4096)
 	return &Store{
-		ring: r, file: f, buf: aligned.Alloc(Zone, align), back: aligned.Alloc(Zone, align), mutants: mutants,
+		ring: r, file: f, buf: aligned.Alloc(Zone, align), back: aligned.Alloc(Zone, align), align: align, mutants: mutants,
 	}
 }
 
@@ -65,7 +67,7 @@ func (s *Store) Read(ctx context.Context) (*State, []CopyFault, error) {
 	valid := 0
 	var version error
 	for i := range Copies {
-		s.seq[i], s.raw[i] = 0, nil
+		s.seq[i], s.raw[i], s.zeros[i] = 0, nil, 0
 		op := ring.Op{Kind: ring.Read, File: s.file, Off: int64(i) * Zone, Buf: s.buf}
 		if err := s.ring.Do(&op); err != nil {
 			faults = append(faults, CopyFault{i, err})
@@ -112,9 +114,17 @@ func (s *Store) Rewrite() error {
 		if err := s.ring.Do(&op); err != nil {
 			return err
 		}
-		s.raw[i] = nil
 	}
-	return s.Flush()
+	if err := s.Flush(); err != nil {
+		return err
+	}
+	for i := range Copies {
+		if s.seq[i] != 0 {
+			s.zeros[i] = int(le.Uint32(s.raw[i][lengthAt:])) // and not before: they were only read
+			s.raw[i] = nil
+		}
+	}
+	return nil
 }
 
 // Write makes st the newest state and durable. On an error nothing is known of the copies: the
@@ -140,7 +150,7 @@ func (s *Store) Write(st *State) error {
 		pairs = [][]int{order}
 	}
 	for _, pair := range pairs {
-		if err := s.writePair(pair, last+1); err != nil {
+		if err := s.writePair(pair, last+1, len(b)); err != nil {
 			s.failed = fmt.Errorf("super, sequence %d: %w", last+1, err)
 			return s.failed
 		}
@@ -148,10 +158,17 @@ func (s *Store) Write(st *State) error {
 	return nil
 }
 
-func (s *Store) writePair(pair []int, seq uint64) error {
+// writePair writes the n bytes in buf to some copies, and as many of the zeros behind them as the
+// zone is not known to have.
+func (s *Store) writePair(pair []int, seq uint64, n int) error {
+	var size [Copies]int
 	for _, i := range pair {
-		s.seq[i] = 0
-		op := ring.Op{Kind: ring.Write, File: s.file, Off: int64(i) * Zone, Buf: s.buf}
+		size[i] = Zone
+		if s.zeros[i] > 0 {
+			size[i] = (max(s.zeros[i], n) + s.align - 1) / s.align * s.align
+		}
+		s.seq[i], s.zeros[i] = 0, 0
+		op := ring.Op{Kind: ring.Write, File: s.file, Off: int64(i) * Zone, Buf: s.buf[:size[i]]}
 		if err := s.ring.Do(&op); err != nil {
 			return err
 		}
@@ -160,14 +177,14 @@ func (s *Store) writePair(pair []int, seq uint64) error {
 		return err
 	}
 	for _, i := range pair {
-		op := ring.Op{Kind: ring.Read, File: s.file, Off: int64(i) * Zone, Buf: s.back}
+		op := ring.Op{Kind: ring.Read, File: s.file, Off: int64(i) * Zone, Buf: s.back[:size[i]]}
 		if err := s.ring.Do(&op); err != nil {
 			return err
 		}
-		if !bytes.Equal(s.back, s.buf) {
+		if !bytes.Equal(s.back[:size[i]], s.buf[:size[i]]) {
 			return fmt.Errorf("copy %d reads back differently from what was written", i)
 		}
-		s.seq[i] = seq
+		s.seq[i], s.zeros[i] = seq, n
 	}
 	return nil
 }

@@ -44,6 +44,9 @@ Examples
   untornctl explore -seed 17 -at 231 -choice "tear 3 front over old" -log 4097b79c4a485819
 `}
 
+// exploreMemory is about what an exploration may occupy, in bytes.
+const exploreMemory = 512 << 20
+
 func runExplore(ctx context.Context, k *call) error {
 	o := explore.Options{Only: &explore.Replay{At: -1}}
 	fs := k.flags()
@@ -79,8 +82,9 @@ func runExplore(ctx context.Context, k *call) error {
 	}
 	line := progress{w: k.err, on: terminal(k.err)}
 	o.Progress = func(r explore.Result) { line.show(exploreLine(&r)) }
-	// States are garbage a moment after they were made: collecting less often is a third faster.
-	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	// States are garbage a moment after they were made: collecting seldom is a third faster.
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(exploreMemory))
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	r, err := explore.Run(ctx, o)
 	line.clear()
 	if errors.Is(err, explore.ErrOptions) {
