@@ -10,6 +10,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/untorn/untorn"
@@ -47,12 +48,24 @@ func Child() int {
 		os.Exit(exitOrphan)
 	}()
 	c := &child{j: &j, to: &pipe{w: os.NewFile(3, "events")}}
-	if err := c.run(context.Background()); err != nil {
-		full := uint64(0)
-		if errors.Is(err, untorn.ErrNoSpace) {
-			full = 1
+	if j.Hog > 0 {
+		if err := c.hog(); err != nil {
+			fmt.Fprintln(os.Stderr, "torture child:", err)
+			return exitOrphan
 		}
-		c.to.emit(event{kind: evStopped, a: full, text: err.Error()})
+	}
+	if err := c.run(context.Background()); err != nil {
+		ev := event{kind: evStopped, text: err.Error()}
+		switch {
+		case errors.Is(err, untorn.ErrNoSpace), errors.Is(err, syscall.ENOSPC):
+			ev.a = lackedSpace
+		case errors.Is(err, syscall.ENOMEM):
+			ev.a = lackedMemory
+		}
+		if c.e == nil {
+			ev.b = 1
+		}
+		c.to.emit(ev)
 		fmt.Fprintln(os.Stderr, "torture child:", err)
 		return exitFailed
 	}
@@ -199,7 +212,7 @@ func (c *child) append(n int, key uint64) (last uint64, end untorn.LSN, err erro
 		}
 	}
 	if err != nil {
-		if errors.Is(err, untorn.ErrLogFull) {
+		if c.lacks(err) {
 			c.to.emit(event{kind: evRecordNot, page: first})
 		}
 		return 0, 0, fmt.Errorf("append: %w", err)
@@ -237,9 +250,25 @@ func (c *child) appender(ctx context.Context) error {
 	return nil
 }
 
-// full reports whether the log had no room, which is no failure: it asks for a checkpoint then.
+// lacks reports whether a call was refused for a lack this job is about: of room in the log, or on
+// the disk.
+func (c *child) lacks(err error) bool {
+	return c.j.Shape.MaxLog > 0 && errors.Is(err, untorn.ErrLogFull) ||
+		c.j.Full && !errors.Is(err, untorn.ErrPoisoned) &&
+			(errors.Is(err, untorn.ErrLogFull) || errors.Is(err, untorn.ErrNoSpace))
+}
+
+// refused tells that what was started did not happen, and never will.
+func (c *child) refused(what kind, tag uint32, err error) error {
+	if c.lacks(err) {
+		c.to.emit(event{kind: evRefused, level: uint8(what), tag: tag})
+	}
+	return err
+}
+
+// full reports whether a call lacked room, which is no failure: it asks for a checkpoint then.
 func (c *child) full(err error) bool {
-	if err == nil || c.j.Shape.MaxLog == 0 || !errors.Is(err, untorn.ErrLogFull) {
+	if err == nil || !c.lacks(err) {
 		return false
 	}
 	select {
@@ -270,7 +299,12 @@ func (c *child) checkpoints(ctx context.Context) error {
 		c.logMu.Unlock()
 		c.order.Unlock()
 		c.to.emit(event{kind: evCkpt, a: seq, b: uint64(redo)})
-		if err := c.e.Checkpoint(ctx, redo, le.AppendUint64(nil, seq)); err != nil {
+		err := c.e.Checkpoint(ctx, redo, le.AppendUint64(nil, seq))
+		if c.j.Full && c.lacks(err) {
+			c.pause(time.Millisecond)
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("checkpoint: %w", err)
 		}
 		c.to.emit(event{kind: evCkptAck, a: seq})

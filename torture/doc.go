@@ -23,7 +23,12 @@
 //   - While it runs: a read gives the newest accepted image (I9).
 //
 // In modes detect and none a page that was being written when the child died may be damaged, and
-// only such a page: that is counted, not held against the engine.
+// only such a page: that is counted, not held against the engine. In modes atomic and auto every
+// third child writes through the doublewrite buffer instead, and takes over what the others left.
+//
+// Starve keeps children short of space, on a file system of its own that is filled and freed in
+// turn, or of memory: then the kernel kills them. What is refused for lack of space must not have
+// happened, and the engine goes on.
 //
 // What a SIGKILL cannot show is a missing flush: the kernel still has what the process wrote. That
 // takes the simulator (untornctl explore) or a real power cut.

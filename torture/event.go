@@ -39,10 +39,18 @@ const (
 	evRenameAck                  // tag
 	evRemove                     // started: tag
 	evRemoveAck                  // tag
+	evRefused                    // tag, level: kind of what was started and refused for lack of space
 	evClosing                    // an orderly close has begun
 	evClosed                     // and ended well
 	evWrong                      // text: the child saw something that must not be
-	evStopped                    // text: the engine failed; a: 1 if for lack of space
+	evStopped                    // text: the engine failed; a: a cause; b: 1 if while it was opened
+)
+
+// Causes of evStopped that need not be the engine's fault.
+const (
+	lackedNothing = iota
+	lackedSpace
+	lackedMemory
 )
 
 // event is one message. On the wire it has a fixed part and its text.

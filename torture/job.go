@@ -64,6 +64,14 @@ type job struct {
 	DSync   bool
 	// LifeMS is when the child closes by itself, 0 = never.
 	LifeMS int
+	// Override is FileOptions.AtomicOverride.
+	Override string
+	// Full says that the file system is full now and then: refusals for lack of space are taken.
+	Full bool
+	// Hog is how many milliseconds after its start the child takes memory without end; 0 = never.
+	// HogBytes is what it allows itself beyond what it has, by RLIMIT_AS; 0 = its group has a limit.
+	Hog      int
+	HogBytes uint64
 }
 
 // lockWait is longer than a throttled disk needs for what a dead child left queued.
@@ -82,6 +90,19 @@ func (j *job) options() untorn.Options {
 		o.DWBSync = untorn.DWBDSync
 	}
 	return o
+}
+
+// opening are the options of files that are there. The modes that write atomically change place
+// with doublewrite from child to child: each takes over what the other left (I7).
+func (j *job) opening() untorn.FileOptions {
+	m := untorn.Mode(j.Mode)
+	switch {
+	case !atomicOf(m):
+		return untorn.FileOptions{}
+	case j.Round%3 == 2: // the model does not mind: pages stay whole, acknowledgements mean the same
+		return untorn.FileOptions{Mode: untorn.ModeDoublewrite}
+	}
+	return untorn.FileOptions{Mode: m, AtomicOverride: j.Override}
 }
 
 func (j *job) rand(stream uint64) *rand.Rand {

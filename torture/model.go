@@ -11,6 +11,7 @@ import (
 // model is what the parent knows: what must be there, and what may be.
 type model struct {
 	mode  untorn.Mode
+	lacks lacking
 	round uint32 // of the child, or of the survey under way
 	files map[uint32]*fileModel
 	log   logModel
@@ -22,10 +23,14 @@ type model struct {
 	seed  uint64
 }
 
+// lacking is what the children of a round are kept short of.
+type lacking struct{ space, memory bool }
+
 // tally counts what was checked.
 type tally struct {
 	events, pageAcks, recordAcks, pagesSeen, recordsSeen, torn uint64
 	opens, recoveries, installed, refused                      uint64
+	noSpace, opensNoSpace, stopsNoSpace, stopsNoMemory         uint64
 	violations                                                 []Violation
 	full                                                       string // the disk is: no verdict on the engine
 }
@@ -91,11 +96,7 @@ func (m *model) apply(e *event) {
 	case evWrong:
 		m.violate("%s", e.text)
 	case evStopped:
-		if e.a == 1 {
-			m.tally.full = e.text
-			return
-		}
-		m.violate("the engine failed, and nobody had killed it: %s", e.text)
+		m.stopped(e)
 	case evSeenBase, evSeenRecord, evSeenEnd, evRecord, evRecordAt, evRecordNot, evRecordAck,
 		evCkpt, evCkptAck:
 		m.applyLog(e)
@@ -104,6 +105,23 @@ func (m *model) apply(e *event) {
 	case evSeenAll:
 	default:
 		m.applyFile(e)
+	}
+}
+
+// stopped judges a child that ended by itself. Lack of space is refused, and leaves a running engine
+// healthy; only copy on write may need space for a page that has its place.
+func (m *model) stopped(e *event) {
+	switch {
+	case e.a == lackedMemory && m.lacks.memory:
+		m.tally.stopsNoMemory++
+	case e.a == lackedSpace && !m.lacks.space:
+		m.tally.full = e.text
+	case e.a == lackedSpace && e.b == 1:
+		m.tally.opensNoSpace++
+	case e.a == lackedSpace && atomicOf(m.mode):
+		m.tally.stopsNoSpace++
+	default:
+		m.violate("the engine failed, and nobody had killed it: %s", e.text)
 	}
 }
 
@@ -162,6 +180,24 @@ func (m *model) applyFile(e *event) {
 		f.removeStarted = true
 	case evRemoveAck:
 		f.removed = true
+	case evRefused:
+		m.refused(f, e)
+	}
+}
+
+// refused takes back what was started: it is not to be seen.
+func (m *model) refused(f *fileModel, e *event) {
+	m.tally.noSpace++
+	switch kind(e.level) {
+	case evFile:
+		delete(m.files, e.tag)
+	case evGrow:
+		f.most = f.least
+		f.resize(f.least)
+	case evRename:
+		f.renameStarted = false
+	case evRemove:
+		f.removeStarted = false
 	}
 }
 
@@ -227,6 +263,9 @@ func (m *model) applyPage(e *event) {
 	}
 }
 
+// unprotected modes may damage a page while it is written.
+func unprotected(m untorn.Mode) bool { return m == untorn.ModeDetect || m == untorn.ModeNone }
+
 func (p *pageModel) find(v version) int {
 	return slices.IndexFunc(p.started, func(w write) bool { return w.v == v })
 }
@@ -266,7 +305,7 @@ func (m *model) seenPage(f *fileModel, p *pageModel, e *event) {
 
 func (m *model) badPage(f *fileModel, p *pageModel, e *event) {
 	m.tally.pagesSeen++
-	if m.mode != untorn.ModeDoublewrite && len(p.started) > 0 {
+	if unprotected(m.mode) && len(p.started) > 0 {
 		m.tally.torn++ // it was being written: that is what these modes do not protect from
 		return
 	}

@@ -74,6 +74,13 @@ func TestModel(t *testing.T) {
 		{"shrunk", "", []event{{kind: evGrow, a: 9}, {kind: evGrowAck, a: 9}, {kind: evSeenFile, a: 8}, {kind: evFilesEnd}}, "9 had been acknowledged"},
 		{"grown too far", "", []event{{kind: evSeenFile, a: 5}, {kind: evFilesEnd}}, "more than 4"},
 
+		{"torn in mode atomic", untorn.ModeAtomic, append([]event{pg(1, 7, 0)}, survey(event{kind: evBadPage, page: 1})...), "not whole"},
+		{"refused, and is not there", "", []event{{kind: evFile, tag: 3, a: 2}, {kind: evRefused, tag: 3, level: uint8(evFile)}, {kind: evSeenFile, a: 4}, {kind: evFilesEnd}}, ""},
+		{"refused, and is there", "", []event{{kind: evFile, tag: 3, a: 2}, {kind: evRefused, tag: 3, level: uint8(evFile)}, {kind: evSeenFile, a: 4}, {kind: evSeenFile, tag: 3, a: 2}, {kind: evFilesEnd}}, "side-3 is there"},
+		{"a growth refused", "", []event{{kind: evGrow, a: 9}, {kind: evRefused, level: uint8(evGrow)}, {kind: evSeenFile, a: 9}, {kind: evFilesEnd}}, "more than 4"},
+		{"a renaming refused", "", []event{{kind: evRename}, {kind: evRefused, level: uint8(evRename)}, {kind: evSeenFile, level: 1, a: 4}, {kind: evFilesEnd}}, "nobody gave it"},
+		{"a removal refused", "", []event{{kind: evRemove}, {kind: evRefused, level: uint8(evRemove)}, {kind: evFilesEnd}}, "main is gone"},
+
 		{"the child saw something", "", []event{{kind: evWrong, text: "an odd read"}}, "an odd read"},
 		{"the engine failed", "", []event{{kind: evStopped, text: "a bug"}}, "nobody had killed it: a bug"},
 		{"clean after a kill", "", []event{{kind: evOpened, level: 1}, {kind: evOpened, level: 1}}, "was killed while running"},
@@ -103,5 +110,32 @@ func TestModelNoSpace(t *testing.T) {
 	m.emit(event{kind: evStopped, a: 1, text: "disk full"})
 	if m.tally.full == "" || len(m.tally.violations) > 0 {
 		t.Errorf("%+v", m.tally)
+	}
+}
+
+// TestStopped: which ends of a child are the engine's fault.
+func TestStopped(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		mode        untorn.Mode
+		lacks       lacking
+		a, b        uint64
+		wrong, full bool
+	}{
+		{name: "a bug", mode: untorn.ModeDoublewrite, wrong: true},
+		{name: "no space, nobody took it", mode: untorn.ModeDoublewrite, a: lackedSpace, full: true},
+		{name: "no space, running", mode: untorn.ModeDoublewrite, lacks: lacking{space: true}, a: lackedSpace, wrong: true},
+		{name: "no space, copy on write", mode: untorn.ModeAtomic, lacks: lacking{space: true}, a: lackedSpace},
+		{name: "no space to open", mode: untorn.ModeDetect, lacks: lacking{space: true}, a: lackedSpace, b: 1},
+		{name: "no memory", mode: untorn.ModeDoublewrite, lacks: lacking{memory: true}, a: lackedMemory},
+		{name: "no memory, nobody took it", mode: untorn.ModeDoublewrite, a: lackedMemory, wrong: true},
+		{name: "a bug, short of all", mode: untorn.ModeAtomic, lacks: lacking{true, true}, wrong: true},
+	} {
+		m := newModel(c.mode, 1)
+		m.lacks = c.lacks
+		m.apply(&event{kind: evStopped, a: c.a, b: c.b, text: "x"})
+		if wrong, full := len(m.tally.violations) > 0, m.tally.full != ""; wrong != c.wrong || full != c.full {
+			t.Errorf("%s: violation %v, ends the run %v", c.name, wrong, full)
+		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+
+	"github.com/untorn/untorn"
 )
 
 // Violation is one thing that must not be.
@@ -38,6 +40,19 @@ type Result struct {
 	// do not protect them.
 	Damaged   uint64 `json:"damaged_while_written"`
 	Throttled bool   `json:"throttled"`
+	// FullFS is the file system that was full now and then. Of what needed space so many files were
+	// not made, grown, renamed or removed, opens refused, and engines stopped (copy on write only).
+	FullFS       string `json:"full_file_system,omitempty"`
+	FullSkipped  string `json:"full_skipped,omitempty"`
+	NoSpace      uint64 `json:"refused_no_space"`
+	OpensNoSpace uint64 `json:"opens_refused_no_space"`
+	StopsNoSpace uint64 `json:"stopped_no_space"`
+	// MemoryLimit is how memory was limited, MemoryKills the children that died of it; a few may be
+	// told that there is none in time to stop.
+	MemoryLimit   string `json:"memory_limit,omitempty"`
+	MemorySkipped string `json:"memory_skipped,omitempty"`
+	MemoryKills   int    `json:"memory_kills"`
+	StopsNoMemory uint64 `json:"stopped_no_memory"`
 	// OpensRefused counts opens that found a dead child's I/O still holding a lock, and waited.
 	OpensRefused    int         `json:"opens_that_waited_for_locks"`
 	ThrottleSkipped string      `json:"throttle_skipped,omitempty"`
@@ -60,6 +75,10 @@ func (r *Result) add(t *tally) {
 	r.Opens += t.opens
 	r.Recoveries += t.recoveries
 	r.Installed += t.installed
+	r.NoSpace += t.noSpace
+	r.OpensNoSpace += t.opensNoSpace
+	r.StopsNoSpace += t.stopsNoSpace
+	r.StopsNoMemory += t.stopsNoMemory
 	r.Violations += len(t.violations)
 	for _, v := range t.violations {
 		if len(r.Stories) < maxStories {
@@ -101,7 +120,7 @@ func (r *Result) Write(w io.Writer) error {
 	if r.Stopped {
 		p("stopped before all rounds were over")
 	}
-	if r.Mode != "doublewrite" {
+	if unprotected(untorn.Mode(r.Mode)) {
 		p("checked: records, files, and pages that were not being written; %d pages were found damaged that were being written when the process died (this mode does not protect them)",
 			r.Damaged)
 	}
@@ -111,6 +130,20 @@ func (r *Result) Write(w io.Writer) error {
 			r.OpensRefused)
 	case r.ThrottleSkipped != "":
 		p("throttling was skipped: %s", r.ThrottleSkipped)
+	}
+	switch {
+	case r.FullFS != "":
+		p("%s, full again and again: %d appends and %d changes of files refused, %d opens refused, %d engines stopped (by copy on write)",
+			r.FullFS, r.LogFull, r.NoSpace, r.OpensNoSpace, r.StopsNoSpace)
+	case r.FullSkipped != "":
+		p("the full disk was skipped: %s", r.FullSkipped)
+	}
+	switch {
+	case r.MemoryLimit != "":
+		p("%d children died of a memory limit (%s), %d stopped for lack of memory", r.MemoryKills, r.MemoryLimit,
+			r.StopsNoMemory)
+	case r.MemorySkipped != "":
+		p("the memory limit was skipped: %s", r.MemorySkipped)
 	}
 	for _, k := range r.Kept {
 		p("kept for a look: %s", k)

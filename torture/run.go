@@ -7,9 +7,11 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/ring"
 	"github.com/untorn/untorn/stages"
 )
 
@@ -28,6 +30,9 @@ type Config struct {
 	// Throttle slows the child's disk down, so that its queued writes outlive the kill (I11). Where
 	// that cannot be done Result.ThrottleSkipped says why.
 	Throttle bool
+	Starve
+	// AtomicOverride names the rule of hwprobe that modes atomic and auto override, at every open.
+	AtomicOverride string
 	// Progress is called after every round. nil = nobody is told.
 	Progress func(*Result)
 	// Command starts a child; nil = this binary, whose main function asks IsChild.
@@ -45,9 +50,19 @@ func (c *Config) Validate() error {
 		errs = append(errs, fmt.Errorf("%d rounds: at least 1", c.Rounds))
 	}
 	switch c.Mode {
-	case "", untorn.ModeDoublewrite, untorn.ModeDetect, untorn.ModeNone:
+	case "", untorn.ModeDoublewrite, untorn.ModeAtomic, untorn.ModeAuto, untorn.ModeDetect,
+		untorn.ModeNone:
 	default:
-		errs = append(errs, fmt.Errorf("unknown mode %q (doublewrite, detect, none)", c.Mode))
+		errs = append(errs, fmt.Errorf("unknown mode %q (doublewrite, atomic, auto, detect, none)",
+			c.Mode))
+	}
+	switch c.Full {
+	case "", "ext4", "xfs":
+		if c.Full != "" && c.Throttle {
+			errs = append(errs, errors.New("the loop device of a small file system cannot be throttled"))
+		}
+	default:
+		errs = append(errs, fmt.Errorf("no file system %q to fill (ext4, xfs)", c.Full))
 	}
 	return errors.Join(errs...)
 }
@@ -60,7 +75,9 @@ type runner struct {
 	m     *model
 	res   *Result
 	begun time.Time
-	disk  *throttle
+	disk  *group // that slows the child's disk down
+	dir   string // of the engine
+	starved
 }
 
 // Run tortures until the rounds are over or ctx is done, which ends it with what there is by then.
@@ -78,12 +95,18 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 			Dir: cfg.Dir, Stories: []Violation{}},
 	}
 	if err := r.prepare(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, r.close())
 	}
-	defer r.disk.close()
 	err := r.rounds(ctx)
 	r.tally()
-	return r.res, err
+	return r.res, errors.Join(err, r.close())
+}
+
+// close takes back what was set up for the run.
+func (r *runner) close() error {
+	r.disk.close()
+	r.mem.close()
+	return r.small.close()
 }
 
 // prepare makes the directory, or takes an empty one: what is in it would be thrown away.
@@ -105,21 +128,26 @@ func (r *runner) prepare() error {
 		}
 		r.res.Throttled = r.disk != nil
 	}
+	if err := r.starve(); err != nil {
+		return err
+	}
 	return r.anew()
 }
 
 // anew throws the engine directory away and begins another one, of another shape.
 func (r *runner) anew() error {
-	if err := os.RemoveAll(r.cfg.Dir); err != nil {
+	if err := os.RemoveAll(r.dir); err != nil {
 		return err
 	}
 	r.tally()
 	r.shape = newShape(r.rng)
 	r.m = newModel(r.cfg.Mode, r.cfg.Seed)
-	if r.disk == nil {
+	r.m.lacks = r.lacking()
+	if r.disk == nil && r.small == nil {
 		return nil
 	}
-	// A slow disk takes its time to be filled with zeros: have that done before.
+	// A slow disk takes its time to be filled with zeros, and a directory is not made on a full one:
+	// have that done before.
 	if err := r.look(); err != nil {
 		return err
 	}
@@ -183,9 +211,13 @@ func (r *runner) setAside() error {
 	if !r.cfg.Keep {
 		return nil
 	}
-	to := fmt.Sprintf("%s.violation-%d", r.cfg.Dir, r.res.Rounds)
-	r.res.Kept = append(r.res.Kept, to)
-	return os.Rename(r.cfg.Dir, to)
+	to := fmt.Sprintf("%s.violation-%d", r.dir, r.res.Rounds)
+	kept := to
+	if r.small != nil {
+		kept = filepath.Base(to) + " in the file system in " + r.small.image
+	}
+	r.res.Kept = append(r.res.Kept, kept)
+	return os.Rename(r.dir, to)
 }
 
 // round runs one child to its death, perhaps kills a few recoveries, and looks.
@@ -196,7 +228,11 @@ func (r *runner) round(ctx context.Context) error {
 	if r.rng.IntN(7) == 0 {
 		j.LifeMS = 1 + r.rng.IntN(300)
 	}
-	if err := r.runChild(ctx, j, r.life()); err != nil || r.wrong() {
+	life := r.life()
+	if r.hogs(j); j.Hog > 0 {
+		life = lifetime{of: hogLife}
+	}
+	if err := r.runChild(ctx, j, life); err != nil || r.wrong() {
 		return err
 	}
 	for r.rng.IntN(4) == 0 { // kill the recovery, too
@@ -216,11 +252,16 @@ func (r *runner) round(ctx context.Context) error {
 func (r *runner) wrong() bool { return len(r.m.tally.violations) > 0 || r.m.tally.full != "" }
 
 func (r *runner) job() *job {
-	return &job{
-		Dir: r.cfg.Dir, Mode: string(r.cfg.Mode), Mutants: r.cfg.Mutants, Seed: r.cfg.Seed,
-		Round: uint32(r.res.Rounds), Shape: r.shape,
+	j := &job{
+		Dir: r.dir, Mode: string(r.cfg.Mode), Mutants: r.cfg.Mutants, Seed: r.cfg.Seed,
+		Round: uint32(r.res.Rounds), Shape: r.shape, Override: r.cfg.AtomicOverride,
 		Backend: string(backends[r.rng.IntN(len(backends))]), DSync: r.rng.IntN(3) == 0,
+		Full: r.small != nil,
 	}
+	if r.cfg.Mode == untorn.ModeAtomic && ring.Backend(j.Backend) == ring.Buffered {
+		j.Backend = string(ring.Threads) // atomic writes are direct: buffered is refused (rule 5)
+	}
+	return j
 }
 
 // life is how long a child lives: sometimes only into its open, now and then long enough for the

@@ -99,6 +99,7 @@ func TestRunRefuses(t *testing.T) {
 	}
 	for _, c := range []Config{
 		{Dir: dir, Rounds: 1}, {Rounds: 1}, {Dir: dir}, {Dir: dir, Rounds: 1, Mode: "odd"},
+		{Dir: filepath.Join(dir, "new"), Rounds: 1, Starve: Starve{Full: "vfat"}},
 	} {
 		if _, err := Run(t.Context(), c); err == nil {
 			t.Errorf("%+v was accepted", c)

@@ -22,9 +22,12 @@ const maxSideFiles = 4
 // openMain opens the main file, or makes it in a new directory.
 func (s *sideFiles) openMain(ctx context.Context) (*untorn.File, error) {
 	if _, ok := s.pages[mainTag]; ok {
-		return s.c.e.OpenFile(ctx, fileName(mainTag, false), untorn.FileOptions{})
+		return s.c.e.OpenFile(ctx, fileName(mainTag, false), s.c.j.opening())
 	}
 	f, err := s.create(ctx, mainTag, s.c.j.Shape.Pages)
+	for s.c.full(err) { // until there is room
+		f, err = s.create(ctx, mainTag, s.c.j.Shape.Pages)
+	}
 	if err == nil {
 		s.pages[mainTag] = make([]seenPage, s.c.j.Shape.Pages)
 	}
@@ -35,9 +38,10 @@ func (s *sideFiles) create(ctx context.Context, tag uint32, pages uint64) (*unto
 	s.c.to.emit(event{kind: evFile, tag: tag, a: pages})
 	f, err := s.c.e.OpenFile(ctx, fileName(tag, false), untorn.FileOptions{
 		Create: true, PageSize: s.c.j.Shape.PageSize, Pages: pages, Mode: untorn.Mode(s.c.j.Mode),
+		AtomicOverride: s.c.j.Override,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("create: %w", err)
+		return nil, s.c.refused(evFile, tag, fmt.Errorf("create: %w", err))
 	}
 	s.c.to.emit(event{kind: evFileAck, tag: tag})
 	return f, nil
@@ -73,7 +77,7 @@ func (s *sideFiles) grow(ctx context.Context, f *untorn.File) error {
 	}
 	s.c.to.emit(event{kind: evGrow, tag: mainTag, a: n})
 	if err := f.Grow(ctx, n); err != nil {
-		return fmt.Errorf("grow: %w", err)
+		return s.c.refused(evGrow, mainTag, fmt.Errorf("grow: %w", err))
 	}
 	s.c.to.emit(event{kind: evGrowAck, tag: mainTag, a: n})
 	return nil
@@ -122,7 +126,7 @@ func (s *sideFiles) rename(ctx context.Context) error {
 	}
 	s.c.to.emit(event{kind: evRename, tag: tag})
 	if err := s.c.e.Rename(ctx, name, fileName(tag, true)); err != nil {
-		return fmt.Errorf("rename: %w", err)
+		return s.c.refused(evRename, tag, fmt.Errorf("rename: %w", err))
 	}
 	s.c.to.emit(event{kind: evRenameAck, tag: tag})
 	return nil
@@ -135,7 +139,7 @@ func (s *sideFiles) remove(ctx context.Context) error {
 	}
 	s.c.to.emit(event{kind: evRemove, tag: tag})
 	if err := s.c.e.Remove(ctx, name); err != nil {
-		return fmt.Errorf("remove: %w", err)
+		return s.c.refused(evRemove, tag, fmt.Errorf("remove: %w", err))
 	}
 	delete(s.pages, tag)
 	s.c.to.emit(event{kind: evRemoveAck, tag: tag})

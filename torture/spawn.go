@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -25,15 +27,19 @@ func (r *runner) runChild(ctx context.Context, j *job, life lifetime) error {
 	if r.m.end == endClosed {
 		r.m.end = endClosing // the open begins: a kill may fall before or after it clears the flag
 	}
+	end := r.fillAndRelease()
 	c, err := r.start(j)
 	if err != nil {
-		return err
+		return errors.Join(err, end())
 	}
 	stuck := c.untilDeath(ctx, life, r.disk != nil)
-	if err := c.wait(); err != nil {
+	if err := errors.Join(c.wait(), end()); err != nil {
 		return err
 	}
 	switch {
+	case j.Hog > 0 && c.outOfMemory():
+		r.res.Kills++
+		r.res.MemoryKills++
 	case stuck:
 		r.m.violate("the child said nothing for %s and more; its goroutines:\n%s", stallAfter,
 			tail(c.stderr.Bytes(), 200))
@@ -61,6 +67,7 @@ type proc struct {
 	read   chan error
 	exited chan struct{}
 	last   atomic.Int64  // when the last event came
+	shot   bool          // by the parent
 	works  chan struct{} // closed when it has surveyed the directory
 	killed bool
 }
@@ -113,8 +120,12 @@ func (r *runner) start(j *job) (*proc, error) {
 		_ = c.cmd.Wait() // what it means is in ProcessState
 		close(c.exited)
 	}()
+	// Before it has done any I/O, or taken memory.
 	if r.disk != nil {
-		err = r.disk.add(c.cmd.Process.Pid) // before it has done any I/O
+		err = r.disk.add(c.cmd.Process.Pid)
+	}
+	if r.mem != nil && err == nil && j.Hog > 0 {
+		err = r.mem.add(c.cmd.Process.Pid)
 	}
 	if err == nil {
 		_, err = c.stdin.Write(append(line, '\n'))
@@ -160,11 +171,26 @@ func (c *proc) untilDeath(ctx context.Context, life lifetime, slow bool) (stuck 
 		<-c.exited
 		return true
 	}
+	c.shot = true
 	c.kill(syscall.SIGKILL)
 	<-c.exited
 	ws, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	c.killed = ok && ws.Signaled()
 	return false
+}
+
+// outOfMemory tells a death by the memory limit from others: the kernel shot it and the parent did
+// not, or Go's allocator gave up.
+func (c *proc) outOfMemory() bool {
+	ws, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	switch {
+	case !ok || c.shot:
+		return false
+	case ws.Signaled():
+		return ws.Signal() == syscall.SIGKILL
+	}
+	said := c.stderr.String()
+	return strings.Contains(said, "out of memory") || strings.Contains(said, "cannot allocate memory")
 }
 
 // wait returns when every event has been taken.

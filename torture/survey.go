@@ -29,7 +29,7 @@ func survey(ctx context.Context, e *untorn.Engine, j *job, to sink) (next uint64
 				text: fmt.Sprintf("there is a data file %q that nobody made", name)})
 			continue
 		}
-		f, err := e.OpenFile(ctx, name, untorn.FileOptions{})
+		f, err := e.OpenFile(ctx, name, j.opening())
 		if err != nil {
 			return 0, nil, err
 		}
@@ -50,7 +50,7 @@ func survey(ctx context.Context, e *untorn.Engine, j *job, to sink) (next uint64
 	}
 	sort.Slice(order, func(i, k int) bool { return order[i] < order[k] })
 	for _, tag := range order {
-		f, err := e.OpenFile(ctx, fileName(tag, tags[tag]), untorn.FileOptions{})
+		f, err := e.OpenFile(ctx, fileName(tag, tags[tag]), j.opening())
 		if err == nil {
 			pages[tag], err = surveyFile(ctx, f, tag, j, to)
 		}

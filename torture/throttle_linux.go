@@ -1,65 +1,34 @@
 package torture
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// throttle is a control group whose writes to one disk are slow: what its processes have queued
-// outlives them.
-type throttle struct{ dir string }
+const throttleRate = 8 << 20 // bytes a second
 
-const (
-	cgroupRoot   = "/sys/fs/cgroup"
-	throttleRate = 8 << 20 // bytes a second
-)
-
-// newThrottle makes a group for the disk below dir, in cgroup v2 (io.max) or v1 (blkio).
-func newThrottle(dir string) (*throttle, error) {
-	if os.Geteuid() != 0 {
-		return nil, errors.New("a control group needs root")
-	}
+// newThrottle makes a group whose writes to the disk below dir are slow: what its processes have
+// queued outlives them. cgroup v2 has io.max, v1 blkio.
+func newThrottle(dir string) (*group, error) {
 	disk, err := wholeDisk(dir)
 	if err != nil {
 		return nil, err
 	}
-	name := fmt.Sprintf("untorn-torture-%d", os.Getpid())
-	var errs []error
-	for _, way := range []struct{ parent, file, format string }{
-		{cgroupRoot, "io.max", "%s wbps=%d"},
-		{cgroupRoot + "/unified", "io.max", "%s wbps=%d"},
-		{cgroupRoot + "/blkio", "blkio.throttle.write_bps_device", "%s %d"},
-	} {
-		t := &throttle{filepath.Join(way.parent, name)}
-		if err := os.Mkdir(t.dir, 0o755); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		// Opened without O_CREATE: in a cgroup file system there is only what the kernel offers.
-		err := writeFile(filepath.Join(t.dir, way.file), fmt.Sprintf(way.format, disk,
-			throttleRate))
-		if err == nil {
-			return t, nil
-		}
-		t.close()
-		errs = append(errs, err)
-	}
-	return nil, fmt.Errorf("no control group that slows a disk down: %w", errors.Join(errs...))
-}
-
-func writeFile(path, text string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	v2 := fmt.Sprintf("%s wbps=%d", disk, throttleRate)
+	g, err := newGroup("torture", []limit{
+		{parent: cgroupRoot, file: "io.max", value: v2},
+		{parent: cgroupRoot + "/unified", file: "io.max", value: v2},
+		{parent: cgroupRoot + "/blkio", file: "blkio.throttle.write_bps_device",
+			value: fmt.Sprintf("%s %d", disk, throttleRate)},
+	})
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("no control group that slows a disk down: %w", err)
 	}
-	_, err = f.WriteString(text)
-	return errors.Join(err, f.Close())
+	return g, nil
 }
 
 // wholeDisk is the "major:minor" of the disk that dir's file system lies on: throttling takes
@@ -82,16 +51,4 @@ func wholeDisk(dir string) (string, error) {
 		dev = strings.TrimSpace(string(b))
 	}
 	return dev, nil
-}
-
-// add moves a process, with all its threads, into the group.
-func (t *throttle) add(pid int) error {
-	return writeFile(filepath.Join(t.dir, "cgroup.procs"), strconv.Itoa(pid))
-}
-
-// close removes the group; it is empty by then.
-func (t *throttle) close() {
-	if t != nil {
-		_ = os.Remove(t.dir)
-	}
 }

@@ -14,7 +14,8 @@ import (
 var tortureCommand = command{
 	name: "torture", short: "kill and recover for real, on this very stack", run: runTorture,
 	help: `
-usage: untornctl torture -dir D [-rounds N] [-mode M] [-seed S] [-throttle] [-keep] [-json FILE]
+usage: untornctl torture -dir D [-rounds N] [-mode M] [-seed S] [-throttle] [-full FS] [-memory]
+                         [-keep] [-json FILE]
 
 A child process writes records and pages through an engine in D, grows, makes, renames and
 removes files, takes checkpoints, and reports on a pipe what it starts and what is acknowledged. It
@@ -24,11 +25,20 @@ is compared with what was acknowledged, byte by byte.
   -dir D         the engine directory: new or empty, on the disk to be tried. It is left there,
                  closed in order, for a look with inspect, verify and dump
   -rounds N      children to kill; default 50
-  -mode M        doublewrite (default); detect or none, where a page that was being written when the
-                 child died may be damaged, and only such a page
+  -mode M        doublewrite (default); atomic or auto, where every third child writes its pages
+                 through the doublewrite buffer instead; detect or none, where a page that was being
+                 written when the child died may be damaged, and only such a page
+  -atomic-override RULE
+                 write atomically although this rule of hwprobe says no ("8": copy on write above a
+                 drive that nothing is known of, such as XFS on a loop device)
   -seed S        begin with the same random numbers again; default: a new one, which is printed
   -throttle      slow the child's disk down with a control group, so that its queued writes outlive
                  the kill (I11). Needs root and cgroup io.max or blkio; otherwise it says so
+  -full FS       make a small file system (ext4 or xfs) in an image beside D, mount it on D for the
+                 run, and fill it again and again: what needs space is refused, and nothing else may
+                 happen. Your own file system is not filled. Needs root and mkfs; otherwise it says so
+  -memory        let half of the children die of a memory limit: of the OOM killer in a control group,
+                 or, where that cannot be had, of an allocation that fails
   -mutant NAME   break a rule of the engine on purpose. What a kill can show it does: a rule about
                  flushes needs untornctl explore, because the kernel keeps what a dead process wrote
   -keep          keep each directory in which a violation was found, beside D
@@ -40,6 +50,8 @@ you like: what has been found by then is reported.
 Examples
   untornctl torture -dir /srv/data/torture -rounds 200
   untornctl torture -dir /srv/data/torture -rounds 50 -throttle
+  untornctl torture -dir /srv/data/torture -rounds 50 -full xfs -memory
+  untornctl torture -dir /mnt/xfs/t -mode atomic -atomic-override 8
   untornctl torture -dir /tmp/t -mode detect -rounds 20 -json -
   untornctl torture -dir /tmp/t -mutant wal-rule-off
 `}
@@ -53,6 +65,9 @@ func runTorture(ctx context.Context, k *call) error {
 	fs.StringVar(&cfg.Mutant, "mutant", "", "")
 	fs.Uint64Var(&cfg.Seed, "seed", 0, "")
 	fs.BoolVar(&cfg.Throttle, "throttle", false, "")
+	fs.StringVar(&cfg.Full, "full", "", "")
+	fs.BoolVar(&cfg.Memory, "memory", false, "")
+	fs.StringVar(&cfg.AtomicOverride, "atomic-override", "", "")
 	fs.BoolVar(&cfg.Keep, "keep", false, "")
 	if _, err := k.parse(fs); err != nil {
 		return err
