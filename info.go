@@ -129,6 +129,21 @@ type Stats struct {
 	Memory aligned.Stats
 	// Refused counts atomic writes that the kernel refused, of the files that are open.
 	Refused uint64
+	// PageTime is where accepted pages spent their time, all stages together.
+	PageTime stages.PageTime
+}
+
+// ResetDistributions makes the distributions in Stats begin anew, without the counters: what a
+// benchmark does after its warm-up.
+func (e *Engine) ResetDistributions() {
+	if e.dwb != nil {
+		e.dwb.ResetStats()
+		e.data.ResetStats()
+		e.reclaim.ResetStats()
+	}
+	if e.log != nil {
+		e.log.ResetStats()
+	}
 }
 
 // Stats returns a snapshot.
@@ -136,6 +151,11 @@ func (e *Engine) Stats() Stats {
 	var s Stats
 	if e.dwb != nil {
 		s.Stages = append(s.Stages, e.dwb.Stats(), e.data.Stats(), e.reclaim.Stats())
+		for i := range s.Stages {
+			for k, d := range s.Stages[i].PageTime {
+				s.PageTime[k] += d
+			}
+		}
 	}
 	if e.log != nil {
 		s.Log = e.log.Stats()

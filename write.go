@@ -338,6 +338,7 @@ func (f *File) prepare(ctx context.Context, c *chunk, pages []PageWrite) error {
 // are the stages'. The wait is the backpressure.
 func (f *File) send(ctx context.Context, c *chunk) error {
 	e := f.e
+	e.dwb.Stamp(&c.w)
 	select {
 	case e.dwb.Inbox() <- stages.Msg{Write: &c.w}:
 	case <-ctx.Done():

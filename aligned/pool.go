@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/bits"
 	"sync"
+	"time"
 
 	"github.com/untorn/untorn/page"
 	"github.com/untorn/untorn/ring"
@@ -57,13 +58,14 @@ func (f *Frame) Joins(g *Frame) bool {
 
 // Stats describes a Pool.
 type Stats struct {
-	Bytes     int64  // in all
-	InUse     int64  // in frames that are out
-	HighWater int64  // the most that was ever out
-	Gets      uint64 // that got their frames
-	Waits     uint64 // of those and of the cancelled, how many had to wait
-	Waiting   int    // now
-	Fixed     bool   // registered with a ring
+	Bytes     int64         // in all
+	InUse     int64         // in frames that are out
+	HighWater int64         // the most that was ever out
+	Gets      uint64        // that got their frames
+	Waits     uint64        // of those and of the cancelled, how many had to wait
+	WaitTime  time.Duration // that they have waited, in all
+	Waiting   int           // now
+	Fixed     bool          // registered with a ring
 }
 
 // Pool is memory of fixed size in frames. All methods may be called from any goroutine.
@@ -130,6 +132,7 @@ func (p *Pool) Get(ctx context.Context, size int, dst []Frame) error {
 	}
 	w := p.enqueue(c, dst)
 	p.mu.Unlock()
+	begin := time.Now()
 	select {
 	case <-w.ready:
 		p.mu.Lock()
@@ -144,6 +147,7 @@ func (p *Pool) Get(ctx context.Context, size int, dst []Frame) error {
 		}
 	}
 	err = w.err
+	p.stats.WaitTime += time.Since(begin)
 	p.recycle(w)
 	p.mu.Unlock()
 	return err

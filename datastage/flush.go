@@ -28,7 +28,10 @@ func (s *Stage) flushFile(st *file) (idle bool) {
 	st.syncing, st.syncs = st.syncs, nil
 	st.flushing, st.flushBegun = true, time.Now()
 	st.covered, st.written = st.written, nil
+	s.begun++
+	st.flushPages = 0
 	for e := st.covered; e != nil; e = e.Next {
+		st.flushPages++
 		e.State = stages.Covered
 		st.forget(e)
 	}
@@ -56,7 +59,7 @@ func (s *Stage) flushed(st *file, err error) {
 	if s.dead || s.cfg.Poison.Err() != nil {
 		return
 	}
-	s.meter.Flush(time.Since(st.flushBegun))
+	s.meter.Flush(time.Since(st.flushBegun), st.flushPages)
 	e := st.covered
 	st.covered = nil
 	for e != nil {
@@ -97,7 +100,9 @@ func (s *Stage) batchSafe(b *stages.Batch) {
 	if b.Unsafe--; b.Unsafe > 0 {
 		return
 	}
-	s.meter.Service(time.Since(b.Since), len(b.Entries))
+	now, n := time.Now(), time.Duration(len(b.Entries))
+	s.meter.Service(now.Sub(b.Since), len(b.Entries))
+	s.meter.Spend(&stages.PageTime{stages.InPlace: n * b.Reaped.Sub(b.Sent), stages.InFlush: n * now.Sub(b.Reaped)})
 	s.cfg.Out <- b
 }
 

@@ -54,6 +54,7 @@ type file struct {
 	syncing    *stages.Sync // asked for before it
 	flush      ring.Op
 	flushBegun time.Time
+	flushPages int       // that the flush in flight covers
 	since      time.Time // when written became non-empty
 	move       move
 }
@@ -86,6 +87,7 @@ type Stage struct {
 	group     []*ring.Op
 	idleTimer *time.Timer
 	idleArmed bool
+	begun     int // flushes, in this round
 	dead      bool
 }
 
@@ -124,6 +126,9 @@ func (s *Stage) Inbox() chan<- stages.Msg { return s.inbox }
 
 // Stats is a snapshot of the stage's meter.
 func (s *Stage) Stats() stages.StageStats { return s.meter.Snapshot() }
+
+// ResetStats makes the meter's distributions begin anew.
+func (s *Stage) ResetStats() { s.meter.Reset() }
 
 // Stop ends Run; send a Barrier first to have writes finished.
 func (s *Stage) Stop() { close(s.stop) }
@@ -230,6 +235,7 @@ func (s *Stage) settle(p *place) {
 func (s *Stage) accept(b *stages.Batch) {
 	b.Unreaped, b.Unsafe = len(b.Entries), len(b.Entries)
 	b.Since = time.Now()
+	s.meter.Wait(b.Since.Sub(b.Sent))
 	for i := range b.Entries {
 		e := &b.Entries[i]
 		p := s.place(e.Page)
@@ -301,8 +307,12 @@ func (s *Stage) pump() {
 		return
 	}
 	idle := false
+	s.begun = 0
 	for i := range s.files {
 		idle = s.flushFile(&s.files[i]) || idle
+	}
+	if s.begun > 0 {
+		s.meter.FlushGroup(s.begun)
 	}
 	if idle && !s.idleArmed {
 		s.idleArmed = true
@@ -394,6 +404,7 @@ func (s *Stage) wholeBatch(b *stages.Batch) {
 	if b.Unreaped > 0 {
 		return
 	}
+	b.Reaped = time.Now()
 	for i := range b.Entries {
 		e := &b.Entries[i]
 		if e.State == stages.Superseded {

@@ -374,3 +374,46 @@ func TestFailStop(t *testing.T) {
 		}
 	})
 }
+
+// TestFlushesAreMeasured: pages are counted at the flush that covers them, and files that are
+// flushed in one round together.
+func TestFlushesAreMeasured(t *testing.T) {
+	withStage(t, 0, func(r *rig) {
+		r.batch(r.a, 1, stages.Durable, 1, 2, 3)
+		for no := range int64(3) {
+			r.ring.complete(t, ring.Write, "a", no+1, nil)
+		}
+		r.batch(r.a, 2, stages.Durable, 4) // written during that flush
+		r.ring.complete(t, ring.Write, "a", 4, nil)
+		time.Sleep(3 * time.Millisecond)
+		r.ring.complete(t, ring.DataSync, "a", 0, nil)
+		r.ring.complete(t, ring.DataSync, "a", 0, nil)
+		st := r.s.Stats()
+		if q := st.FlushPages; q.Count != 2 || q.Max != 3 || q.Mean != 2 {
+			t.Errorf("pages a flush: %+v", q)
+		}
+		if q := st.FlushFiles; q.Count != 2 || q.Max != 1 {
+			t.Errorf("files a group: %+v", q)
+		}
+		// Three pages were 3 ms in their flush, and one before its own.
+		if d := st.PageTime[stages.InFlush]; d != 4*3*time.Millisecond {
+			t.Errorf("%v in flushes", d)
+		}
+		if st.Pages != 4 || st.Flushes != 2 {
+			t.Errorf("%d pages, %d flushes", st.Pages, st.Flushes)
+		}
+		// Two files that nobody waits for are flushed together when they are asked to.
+		r.s.ResetStats()
+		r.batch(r.a, 3, stages.Accepted, 1)
+		r.batch(r.b, 3, stages.Accepted, 1)
+		r.ring.complete(t, ring.Write, "a", 1, nil)
+		r.ring.complete(t, ring.Write, "b", 1, nil)
+		r.s.Inbox() <- stages.Msg{Press: true}
+		synctest.Wait()
+		r.ring.complete(t, ring.DataSync, "a", 0, nil)
+		r.ring.complete(t, ring.DataSync, "b", 0, nil)
+		if q := r.s.Stats().FlushFiles; q.Count != 1 || q.Max != 2 {
+			t.Errorf("files a group: %+v", q)
+		}
+	})
+}

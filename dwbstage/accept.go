@@ -60,6 +60,9 @@ func (s *Stage) take() {
 			return
 		}
 		s.index.Put(id, b.Add(w.File, p))
+		if w.Sent != 0 {
+			b.Arrived.Add(1, w.Sent, w.Held)
+		}
 		s.writePos++
 	}
 	s.write = nil

@@ -30,7 +30,7 @@ func (s *Stage) submitDoublewrite() bool {
 	a := s.regions.Assign()
 	b.Num, b.Region = a.Num, a.Region
 	s.encode(b, a)
-	b.Since = time.Now()
+	s.left(b, 0)
 	s.inFlight = append(s.inFlight, b)
 	s.submitRegion(b)
 	if s.cfg.Mutants.Has(stages.FlushNotCovering) && !s.cfg.DSync {
@@ -114,7 +114,7 @@ func (s *Stage) completed(op *ring.Op) {
 	}
 	if op.Tag == tagFlush {
 		s.flushing = false
-		s.meter.Flush(time.Since(s.flushBegun))
+		s.meter.Flush(time.Since(s.flushBegun), s.flushPages)
 		s.regions.FlushDone()
 		return
 	}
@@ -141,6 +141,12 @@ func (s *Stage) syncRegions() {
 	if s.flushing || s.cfg.DSync || s.regions.FlushStart() == 0 {
 		return
 	}
+	s.flushPages = 0
+	for _, b := range s.inFlight {
+		if s.regions.Covered(b.Num) {
+			s.flushPages += len(b.Entries)
+		}
+	}
 	if s.cfg.Mutants.Has(stages.SkipDWBFlush) {
 		s.regions.FlushDone()
 		return
@@ -160,7 +166,9 @@ func (s *Stage) handOn() {
 		for i := range b.Entries {
 			b.Entries[i].Ack(stages.Protected)
 		}
-		s.meter.Service(time.Since(b.Since), len(b.Entries))
+		took := time.Since(b.Since)
+		s.meter.Service(took, len(b.Entries))
+		s.meter.Spend(&stages.PageTime{stages.InDoublewrite: took * time.Duration(len(b.Entries))})
 		if s.cfg.Mutants.Has(stages.ReuseEarly) {
 			s.regions.Retire(b.Num)
 		}

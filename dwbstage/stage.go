@@ -53,7 +53,10 @@ type Stage struct {
 	persist chan<- uint64     // asks reclaim to let super carry the watermark; has room for one
 	stop    chan struct{}
 	meter   *stages.Meter
+	start   time.Time
+	holds   [2]stages.Holds // by way
 
+	now      int64 // on the stage's clock, when it woke last
 	regions  reclaim.Regions
 	index    *stages.Index[stages.Entry]
 	filling  [2]*stages.Batch   // open batch: [0] doublewrite, [1] direct
@@ -70,6 +73,7 @@ type Stage struct {
 	flush      ring.Op
 	flushing   bool
 	flushBegun time.Time
+	flushPages int // that the flush in flight covers
 	logReady   chan struct{}
 	logAsked   page.LSN
 	persisting bool
@@ -97,6 +101,7 @@ func New(cfg Config) (*Stage, error) {
 	nd, nf := cfg.InFlight+2, cfg.Direct+2
 	s := &Stage{
 		cfg:      cfg,
+		start:    time.Now(),
 		inbox:    make(chan stages.Msg, cfg.Inbox),
 		credits:  make(chan stages.Credit, nd+nf+2),
 		stop:     make(chan struct{}),
@@ -145,6 +150,22 @@ func (s *Stage) Pages() int { return len(s.all) * s.cfg.Geometry.MaxSlots() }
 // Stats is a snapshot of the stage's meter.
 func (s *Stage) Stats() stages.StageStats { return s.meter.Snapshot() }
 
+// ResetStats makes the meter's distributions begin anew.
+func (s *Stage) ResetStats() { s.meter.Reset() }
+
+// Stamp notes on a Write that it is about to be sent, so that its wait can be told by cause.
+func (s *Stage) Stamp(w *stages.Write) {
+	way := 1
+	if w.File.Doublewrite {
+		way = 0
+	}
+	w.Sent = s.clock()
+	w.Held = s.holds[way].Read(w.Sent)
+}
+
+// clock is never 0: that is a Write nobody stamped.
+func (s *Stage) clock() int64 { return int64(time.Since(s.start)) + 1 }
+
 // Stop ends Run once every batch has come back from reclaim, or at once after poison.
 func (s *Stage) Stop() { close(s.stop) }
 
@@ -174,31 +195,37 @@ func (s *Stage) Run(ctx context.Context) {
 		}
 		select {
 		case m := <-inbox:
-			t := time.Now()
+			s.now = s.clock()
 			s.message(m)
 			// Take what else is there: it belongs into the same batch.
 			for n := len(s.inbox); n > 0 && s.write == nil; n-- {
 				s.message(<-s.inbox)
 			}
 			s.pump()
-			s.meter.Busy(time.Since(t))
+			s.worked()
 		case op := <-s.comps:
-			t := time.Now()
+			s.now = s.clock()
 			s.completed(op)
 			for n := len(s.comps); n > 0; n-- {
 				s.completed(<-s.comps)
 			}
 			s.pump()
-			s.meter.Busy(time.Since(t))
+			s.worked()
 		case c := <-s.credits:
+			s.now = s.clock()
 			s.credit(c)
 			s.pump()
+			s.worked()
 		case <-s.logReady:
+			s.now = s.clock()
 			s.logAsked = 0
 			s.pump()
+			s.worked()
 		case r := <-s.moves.refusals:
+			s.now = s.clock()
 			s.refused(r)
 			s.pump()
+			s.worked()
 		case <-poison:
 			poison, s.dead = nil, true
 			s.drop()
@@ -254,6 +281,9 @@ func (s *Stage) message(m stages.Msg) {
 			return
 		}
 		s.write, s.writePos = m.Write, 0
+		if m.Write.Sent != 0 {
+			s.meter.Wait(time.Duration(s.now - m.Write.Sent))
+		}
 		s.take()
 	case m.Read != nil:
 		s.read(m.Read)
@@ -285,6 +315,38 @@ func (s *Stage) pump() {
 		}
 	}
 	s.press()
+	for way := range s.holds {
+		if c, held := s.heldBy(way); s.holds[way].Now(s.now, c, held) {
+			s.meter.Held(c)
+		}
+	}
+}
+
+// worked counts the time since the stage woke as busy.
+func (s *Stage) worked() { s.meter.Busy(time.Duration(s.clock() - s.now)) }
+
+// heldBy says what keeps the pages of a way here, once everything that can move has moved.
+func (s *Stage) heldBy(way int) (c stages.Cause, held bool) {
+	some := s.sealed[way] != nil || s.filling[way] != nil
+	switch {
+	case way == 1 && !some:
+		// Nothing is left of what came, but the rest of a Write that found no batch.
+		return stages.ForDestination, s.write != nil && len(s.free[1]) == 0
+	case !some:
+		return 0, false
+	case way == 1:
+		return stages.ForLog, true
+	}
+	switch s.regions.Next() {
+	case reclaim.WaitFlush:
+		return stages.ForFlush, true
+	case reclaim.WaitRetire, reclaim.WaitWatermark:
+		return stages.ForSlots, true
+	}
+	if s.moves.draining > 0 {
+		return stages.ForDestination, true
+	}
+	return stages.ForLog, true
 }
 
 // logHolds reports whether the log is durable through the batch's pages; if not, it asks (I3: a
@@ -322,9 +384,17 @@ func (s *Stage) submitDirect() bool {
 	if b == nil {
 		return false
 	}
-	b.Since = time.Now()
+	s.left(b, 1)
 	s.toData(b)
 	return true
+}
+
+// left notes that a batch is out of the queue, and what its pages waited for in it.
+func (s *Stage) left(b *stages.Batch, way int) {
+	b.Since = time.Now()
+	var t stages.PageTime
+	b.Arrived.Since(s.now, s.holds[way].Read(s.now), &t)
+	s.meter.Spend(&t)
 }
 
 // toData hands a batch to datastage: from here on its entries are not ours to look at.
@@ -335,6 +405,7 @@ func (s *Stage) toData(b *stages.Batch) {
 		}
 	}
 	s.pressed = false
+	b.Sent = time.Now()
 	s.out <- stages.Msg{Batch: b}
 }
 

@@ -148,6 +148,7 @@ func (r *rig) write(level stages.Level, lsn page.LSN, v byte, nos ...page.No) (*
 	}
 	taken := make(chan struct{}, 1)
 	w.Taken = taken
+	r.s.Stamp(w)
 	r.s.Inbox() <- stages.Msg{Write: w}
 	synctest.Wait()
 	return c, taken

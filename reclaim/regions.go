@@ -120,6 +120,12 @@ func (r *Regions) FlushStart() int {
 	return n
 }
 
+// Covered reports whether the flush started last covers the batch.
+func (r *Regions) Covered(num uint64) bool {
+	g := &r.ring[int((num-1)%uint64(r.n))]
+	return g.num == num && g.state == covered
+}
+
 // FlushDone: the flush started last has completed; what it covered is at S2.
 func (r *Regions) FlushDone() {
 	for i := range r.ring[:r.n] {

@@ -3,6 +3,7 @@ package reclaim
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/untorn/untorn/aligned"
 	"github.com/untorn/untorn/stages"
@@ -51,6 +52,9 @@ func (s *Stage) Connect(credits chan<- stages.Credit) { s.credits = credits }
 // Stats is a snapshot of the stage's meter.
 func (s *Stage) Stats() stages.StageStats { return s.meter.Snapshot() }
 
+// ResetStats makes the meter's distributions begin anew.
+func (s *Stage) ResetStats() { s.meter.Reset() }
+
 // Stop ends Run.
 func (s *Stage) Stop() { close(s.stop) }
 
@@ -59,6 +63,7 @@ func (s *Stage) Run(context.Context) {
 	for {
 		select {
 		case b := <-s.done:
+			begin := time.Now()
 			s.scratch = s.scratch[:0]
 			for i := range b.Entries {
 				if b.Entries[i].Frame.Buf != nil { // nil: a newer entry of the page took it over
@@ -67,9 +72,15 @@ func (s *Stage) Run(context.Context) {
 				b.Entries[i].Frame = aligned.Frame{}
 			}
 			s.frames.Put(s.scratch)
+			n, took := len(b.Entries), time.Since(begin)
+			s.meter.Service(took, n) // before the batch is somebody else's
+			s.meter.Busy(took)
 			s.credits <- stages.Credit{Batch: b}
 		case num := <-s.ask:
-			if err := s.persist(num); err != nil {
+			begin := time.Now()
+			err := s.persist(num)
+			s.meter.Flush(time.Since(begin), 0)
+			if err != nil {
 				s.poison.Set(fmt.Errorf("watermark in super: %w", err)) // I5
 				continue
 			}

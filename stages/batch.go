@@ -94,6 +94,9 @@ type Batch struct {
 	Ops     [2]ring.Op
 	Writing int // doublewrite ops in flight
 
+	Arrived  Arrivals  // of its pages, on dwbstage's clock
+	Sent     time.Time // when dwbstage handed it on
+	Reaped   time.Time // when the last of its pages was written in place
 	Since    time.Time // when its owner began with it
 	Unreaped int       // entries whose destination write has not been reaped (or superseded)
 	Unsafe   int       // entries not at S4
@@ -106,6 +109,7 @@ func (b *Batch) Reset() {
 	b.Entries, b.Vec = b.Entries[:0], b.Vec[:0]
 	b.Num, b.Region, b.MaxLSN, b.Bytes = 0, -1, 0, 0
 	b.Writing, b.Unreaped, b.Unsafe = 0, 0, 0
+	b.Arrived = Arrivals{}
 }
 
 // Add appends an entry for one page.

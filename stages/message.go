@@ -114,6 +114,9 @@ type Write struct {
 	File  *File
 	Pages []PageWrite
 	Taken chan<- struct{} // has room for one
+	// Sent and Held are dwbstage's (Stamp): its clock, and its holds, when this was sent.
+	Sent int64
+	Held HeldTime
 }
 
 // ReadPage is one page of a Read: len(Buf) is the page size, aligned for the file.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/stages"
 )
 
 // WaitDurable returns when the log is durable through lsn, and forces the commit if need be: with
@@ -278,6 +279,8 @@ func (l *Log) complete(g *group, took time.Duration, err error, woken []*waiter)
 	l.stats.Groups++
 	l.stats.GroupBytes += uint64(g.size)
 	l.stats.Busy += took
+	stages.RecordNanos(l.groupNanos, took)
+	_ = l.groupRecords.RecordValue(int64(g.records))
 	l.depth.observe(g.size, took)
 	n := 0
 	for n < l.sent && l.queue[n].written {

@@ -8,9 +8,13 @@ import (
 	"runtime/pprof"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/untorn/untorn/aligned"
 	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/stages"
 )
 
 // Log is a log being appended to. All methods may be called from any goroutine.
@@ -50,6 +54,8 @@ type Log struct {
 	supply supply
 	stats  Stats
 
+	groupNanos, groupRecords *hdrhistogram.Histogram
+
 	waiters sync.Pool
 	stop    chan struct{}
 	tasks   sync.WaitGroup
@@ -86,7 +92,8 @@ func (d *Dir) Start(ctx context.Context, epoch uint64, t *Tail) (*Log, error) {
 		return fail(fmt.Errorf("%w: epoch %d is not above the log's, %d", ErrOrder, epoch, t.Epoch))
 	}
 	l := &Log{o: d.o, segs: d.segs, epoch: epoch, cur: t.at.seg, off: t.at.off, chain: t.chain,
-		mark: t.Mark, stop: make(chan struct{})}
+		mark: t.Mark, stop: make(chan struct{}),
+		groupNanos: stages.NewNanos(), groupRecords: hdrhistogram.New(1, 1<<20, 2)}
 	l.room.L, l.work.L = &l.mu, &l.mu
 	l.waiters.New = func() any { return &waiter{ch: make(chan struct{}, 1)} }
 	l.durable.Store(uint64(t.End))
@@ -237,7 +244,9 @@ func (l *Log) reserve(need int, kind uint8) (*group, error) {
 func (l *Log) block() {
 	l.stats.Blocked++
 	l.blocked++
+	begin := time.Now()
 	l.room.Wait()
+	l.stats.BlockedTime += time.Since(begin)
 	l.blocked--
 }
 

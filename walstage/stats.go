@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/stages"
 )
 
 // Stats counts what a log did since Start, and says how it stands.
@@ -14,6 +15,10 @@ type Stats struct {
 	Led                  uint64        // groups written by the caller that waited
 	Waits                uint64        // calls that slept until somebody else's write
 	Blocked              uint64        // appends that waited for a free group or a segment
+	BlockedTime          time.Duration // that they waited, in all
+	// GroupNanos is what writing a group and making it durable took, GroupRecords how many records
+	// were in it; since Start or the last ResetStats.
+	GroupNanos, GroupRecords stages.Quantiles
 
 	Created, Recycled, Removed uint64 // segments
 
@@ -35,7 +40,16 @@ func (l *Log) Stats() Stats {
 	if l.supply.next != nil {
 		s.Segments++
 	}
+	s.GroupNanos, s.GroupRecords = stages.QuantilesOf(l.groupNanos), stages.QuantilesOf(l.groupRecords)
 	s.Depth, s.Commit = l.depth.target, l.method
 	s.Durable, s.End = l.Durable(), l.End()
 	return s
+}
+
+// ResetStats makes the distributions begin anew; counters go on.
+func (l *Log) ResetStats() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.groupNanos.Reset()
+	l.groupRecords.Reset()
 }
