@@ -55,21 +55,26 @@ func Child() int {
 		}
 	}
 	if err := c.run(context.Background()); err != nil {
-		ev := event{kind: evStopped, text: err.Error()}
-		switch {
-		case errors.Is(err, untorn.ErrNoSpace), errors.Is(err, syscall.ENOSPC):
-			ev.a = lackedSpace
-		case errors.Is(err, syscall.ENOMEM):
-			ev.a = lackedMemory
-		}
-		if c.e == nil {
-			ev.b = 1
-		}
-		c.to.emit(ev)
+		c.to.emit(c.stoppedBy(err))
 		fmt.Fprintln(os.Stderr, "torture child:", err)
 		return exitFailed
 	}
 	return 0
+}
+
+// stoppedBy tells why the engine is not used any longer.
+func (c *child) stoppedBy(err error) event {
+	ev := event{kind: evStopped, text: err.Error()}
+	switch {
+	case errors.Is(err, untorn.ErrNoSpace), errors.Is(err, syscall.ENOSPC):
+		ev.a = lackedSpace
+	case errors.Is(err, syscall.ENOMEM):
+		ev.a = lackedMemory
+	}
+	if c.e == nil {
+		ev.b = 1
+	}
+	return ev
 }
 
 // child drives one engine until it is killed.
@@ -80,7 +85,8 @@ type child struct {
 
 	count atomic.Uint32 // of versions made
 	stop  chan struct{}
-	hurry chan struct{} // the log is full: make a checkpoint now
+	quit  <-chan struct{} // closed when it is to close in order; nil: by LifeMS only
+	hurry chan struct{}   // the log is full: make a checkpoint now
 	group sync.WaitGroup
 	fail  chan error
 
@@ -142,15 +148,24 @@ func (c *child) work(ctx context.Context, pages map[uint32][]seenPage) error {
 	}
 	select {
 	case <-life:
-		close(c.stop)
-		c.group.Wait()
-		select {
-		case err = <-c.fail:
-		default:
-		}
-	case err = <-c.fail:
+		return c.rest()
+	case <-c.quit:
+		return c.rest()
+	case err := <-c.fail:
+		return err
 	}
-	return err
+}
+
+// rest ends the work in order.
+func (c *child) rest() error {
+	close(c.stop)
+	c.group.Wait()
+	select {
+	case err := <-c.fail:
+		return err
+	default:
+		return nil
+	}
 }
 
 func (c *child) start(f func() error) {

@@ -30,6 +30,9 @@
 // turn, or of memory: then the kernel kills them. What is refused for lack of space must not have
 // happened, and the engine goes on.
 //
+// Work and Judge are the same workload and the same model for those who watch from another host
+// (package pull) or from a log of the disk (package powercut).
+//
 // What a SIGKILL cannot show is a missing flush: the kernel still has what the process wrote. That
 // takes the simulator (untornctl explore) or a real power cut.
 package torture

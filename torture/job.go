@@ -10,24 +10,25 @@ import (
 	"github.com/untorn/untorn/stages"
 )
 
-// shape is what a directory is made with; it changes when the directory is made anew.
-type shape struct {
-	PageSize  int
-	Pages     uint64
-	MaxPages  uint64
-	Batch     int
+// Shape is what a directory is made with: see untorn.Options for all but the pages.
+type Shape struct {
+	PageSize  int    // bytes
+	Pages     uint64 // of the main file, at first
+	MaxPages  uint64 // that it grows to
+	Batch     int    // bytes
 	Batches   int
 	Unflushed int
-	Segment   int64
-	MaxLog    int64 // 0: no bound
+	Segment   int64 // bytes
+	MaxLog    int64 // bytes; 0: no bound
 	LogGroups int
-	Memory    int64
+	Memory    int64 // bytes
 	Depth     int
 }
 
-func newShape(r *rand.Rand) shape {
+// RandomShape is small, so that regions and segments wrap around within seconds.
+func RandomShape(r *rand.Rand) Shape {
 	sizes := []int{4 << 10, 16 << 10, 16 << 10, 64 << 10}
-	s := shape{PageSize: sizes[r.IntN(len(sizes))]}
+	s := Shape{PageSize: sizes[r.IntN(len(sizes))]}
 	s.Pages = uint64(16 + r.IntN(112))
 	if s.PageSize == 64<<10 {
 		s.Pages = s.Pages/4 + 8
@@ -59,7 +60,7 @@ type job struct {
 	Mutants stages.Mutant
 	Seed    uint64
 	Round   uint32
-	Shape   shape
+	Shape   Shape
 	Backend string
 	DSync   bool
 	// LifeMS is when the child closes by itself, 0 = never.

@@ -28,29 +28,31 @@ func (r *runner) look() error {
 	}
 }
 
-func (r *runner) lookInside() error {
+func (r *runner) lookInside() error { return look(r.job(), r.m, r.res) }
+
+// look opens j's directory, surveys it into m, and closes it in order.
+func look(j *job, m *model, res *Result) error {
 	ctx := context.Background()
-	j := r.job()
-	e, err := open(ctx, j.options(), r.res)
+	e, err := open(ctx, j.options(), res)
 	if err != nil {
 		if errors.Is(err, untorn.ErrNoSpace) {
 			return fmt.Errorf("no room for the run: %w", err)
 		}
-		r.m.violate("the directory does not open: %v", err)
+		m.violate("the directory does not open: %v", err)
 		return nil
 	}
-	r.m.emit(opened(e))
-	r.m.image = func(tag uint32, no uint64) []byte { return rawPage(ctx, e, tag, no) }
-	_, _, err = survey(ctx, e, j, r.m)
-	r.m.image = nil
+	m.emit(opened(e))
+	m.image = func(tag uint32, no uint64) []byte { return rawPage(ctx, e, tag, no) }
+	_, _, err = survey(ctx, e, j, m)
+	m.image = nil
 	if err != nil {
-		r.m.violate("surveying the opened directory: %v", err)
+		m.violate("surveying the opened directory: %v", err)
 	}
 	if err := e.Close(ctx); err != nil {
-		r.m.violate("closing the directory: %v", err)
+		m.violate("closing the directory: %v", err)
 		return nil
 	}
-	r.m.end = endClosed
+	m.end = endClosed
 	return nil
 }
 

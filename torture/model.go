@@ -18,6 +18,11 @@ type model struct {
 	end   ending
 	tally tally
 
+	// Where the beginning of a write may not have been told before the crash (package pull), an image
+	// or a record of the round that wrote last proves itself by its contents.
+	unannounced bool
+	wrote       uint32 // that round
+
 	// what keeps the images of damaged pages for the story: set while a survey of the parent's runs.
 	image func(tag uint32, no uint64) []byte
 	seed  uint64
@@ -103,6 +108,7 @@ func (m *model) apply(e *event) {
 	case evSeenPage, evBadPage, evPage, evPageAck:
 		m.applyPage(e)
 	case evSeenAll:
+		m.wrote = m.round // what comes from now on is this round's
 	default:
 		m.applyFile(e)
 	}
@@ -266,6 +272,9 @@ func (m *model) applyPage(e *event) {
 // unprotected modes may damage a page while it is written.
 func unprotected(m untorn.Mode) bool { return m == untorn.ModeDetect || m == untorn.ModeNone }
 
+// untold reports whether something of this version may be there although nobody told.
+func (m *model) untold(v version) bool { return m.unannounced && uint32(v>>32) == m.wrote }
+
 func (p *pageModel) find(v version) int {
 	return slices.IndexFunc(p.started, func(w write) bool { return w.v == v })
 }
@@ -281,6 +290,9 @@ func (m *model) seenPage(f *fileModel, p *pageModel, e *event) {
 			found = p.started[i]
 		case e.version < p.floor.v:
 			m.violate("%s is version %s; %s", where, e.version, p.story())
+		case m.untold(e.version):
+			i = 0
+			found = write{v: e.version, lsn: e.a}
 		default:
 			m.violate("%s is version %s, whose write was never started; %s", where, e.version,
 				p.story())
@@ -305,7 +317,7 @@ func (m *model) seenPage(f *fileModel, p *pageModel, e *event) {
 
 func (m *model) badPage(f *fileModel, p *pageModel, e *event) {
 	m.tally.pagesSeen++
-	if unprotected(m.mode) && len(p.started) > 0 {
+	if unprotected(m.mode) && (len(p.started) > 0 || m.unannounced) {
 		m.tally.torn++ // it was being written: that is what these modes do not protect from
 		return
 	}

@@ -78,6 +78,10 @@ func (m *model) seenRecord(e *event) {
 		return
 	}
 	r := l.rec(e.page)
+	if r == nil && e.page == l.first+uint64(len(l.recs)) && m.untold(e.version) {
+		l.recs = append(l.recs, recModel{id: e.version})
+		r = l.rec(e.page)
+	}
 	switch {
 	case e.page != l.at:
 		m.violate("record %d follows record %d in the log", e.page, int64(l.at)-1)

@@ -71,7 +71,7 @@ func (c *Config) Validate() error {
 type runner struct {
 	cfg   Config
 	rng   *rand.Rand
-	shape shape
+	shape Shape
 	m     *model
 	res   *Result
 	begun time.Time
@@ -140,7 +140,7 @@ func (r *runner) anew() error {
 		return err
 	}
 	r.tally()
-	r.shape = newShape(r.rng)
+	r.shape = RandomShape(r.rng)
 	r.m = newModel(r.cfg.Mode, r.cfg.Seed)
 	r.m.lacks = r.lacking()
 	if r.disk == nil && r.small == nil {
