@@ -56,6 +56,8 @@ func RandomShape(r *rand.Rand) Shape {
 type job struct {
 	Recover bool // only open
 	Dir     string
+	WALDir  string
+	DWBDir  string
 	Mode    string
 	Mutants stages.Mutant
 	Seed    uint64
@@ -80,7 +82,7 @@ const lockWait = 30 * time.Second
 
 func (j *job) options() untorn.Options {
 	o := untorn.Options{
-		Dir: j.Dir, Backend: ring.Backend(j.Backend), Memory: j.Shape.Memory, Depth: j.Shape.Depth,
+		Dir: j.Dir, WALDir: j.WALDir, DWBDir: j.DWBDir, Backend: ring.Backend(j.Backend), Memory: j.Shape.Memory, Depth: j.Shape.Depth,
 		BatchBytes: j.Shape.Batch, Batches: j.Shape.Batches, Unflushed: j.Shape.Unflushed,
 		SegmentBytes: j.Shape.Segment, MaxLogBytes: j.Shape.MaxLog, LogGroups: j.Shape.LogGroups,
 		Unsafe: j.Mode == string(untorn.ModeNone),

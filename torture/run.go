@@ -8,9 +8,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/page"
 	"github.com/untorn/untorn/ring"
 	"github.com/untorn/untorn/stages"
 )
@@ -18,10 +20,14 @@ import (
 // Config of a run. Dir and Rounds are required.
 type Config struct {
 	// Dir is the engine directory: new, or empty. The run leaves it, closed in order, for a look.
-	Dir    string
-	Rounds int
-	Mode   untorn.Mode // "" = doublewrite
-	Seed   uint64
+	Dir string
+	// WALDir and DWBDir, new or empty as well, take log and doublewrite file; "" = Dir.
+	WALDir, DWBDir string
+	Rounds         int
+	Mode           untorn.Mode // "" = doublewrite
+	// PageBytes is the size of every page; 0 = another one for each directory.
+	PageBytes int
+	Seed      uint64
 	// Mutants breaks rules of the engine on purpose.
 	Mutants stages.Mutant
 	Mutant  string // their name, for the report
@@ -55,6 +61,12 @@ func (c *Config) Validate() error {
 	default:
 		errs = append(errs, fmt.Errorf("unknown mode %q (doublewrite, atomic, auto, detect, none)",
 			c.Mode))
+	}
+	if c.PageBytes != 0 && !page.ValidSize(c.PageBytes) {
+		errs = append(errs, fmt.Errorf("a page of %d bytes", c.PageBytes))
+	}
+	if c.Full != "" && (c.WALDir != "" || c.DWBDir != "") {
+		errs = append(errs, errors.New("a small file system has everything in one directory"))
 	}
 	switch c.Full {
 	case "", "ext4", "xfs":
@@ -111,18 +123,20 @@ func (r *runner) close() error {
 
 // prepare makes the directory, or takes an empty one: what is in it would be thrown away.
 func (r *runner) prepare() error {
-	if err := os.MkdirAll(r.cfg.Dir, 0o700); err != nil {
-		return err
-	}
-	list, err := os.ReadDir(r.cfg.Dir)
-	if err != nil {
-		return err
-	}
-	if len(list) > 0 {
-		return fmt.Errorf("%s holds %q: give a new or an empty directory", r.cfg.Dir,
-			list[0].Name())
+	for _, dir := range r.cfg.dirs() {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+		list, err := os.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		if len(list) > 0 {
+			return fmt.Errorf("%s holds %q: give a new or an empty directory", dir, list[0].Name())
+		}
 	}
 	if r.cfg.Throttle {
+		var err error
 		if r.disk, err = newThrottle(r.cfg.Dir); err != nil {
 			r.res.ThrottleSkipped = err.Error()
 		}
@@ -134,13 +148,42 @@ func (r *runner) prepare() error {
 	return r.anew()
 }
 
+// dirs are the directories of the run.
+func (c *Config) dirs() []string {
+	dirs := []string{c.Dir}
+	for _, d := range []string{c.WALDir, c.DWBDir} {
+		if d != "" && !slices.Contains(dirs, d) {
+			dirs = append(dirs, d)
+		}
+	}
+	return dirs
+}
+
+// places are where the engine is, on a file system of its own or not.
+func (r *runner) places() []string {
+	if r.small != nil {
+		return []string{r.dir}
+	}
+	return r.cfg.dirs()
+}
+
 // anew throws the engine directory away and begins another one, of another shape.
 func (r *runner) anew() error {
-	if err := os.RemoveAll(r.dir); err != nil {
-		return err
+	for _, dir := range r.places() {
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+		if dir != r.dir { // the engine makes its own, and no other place
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				return err
+			}
+		}
 	}
 	r.tally()
 	r.shape = RandomShape(r.rng)
+	if r.cfg.PageBytes != 0 {
+		r.shape.PageSize = r.cfg.PageBytes
+	}
 	r.m = newModel(r.cfg.Mode, r.cfg.Seed)
 	r.m.lacks = r.lacking()
 	if r.disk == nil && r.small == nil {
@@ -211,13 +254,18 @@ func (r *runner) setAside() error {
 	if !r.cfg.Keep {
 		return nil
 	}
-	to := fmt.Sprintf("%s.violation-%d", r.dir, r.res.Rounds)
-	kept := to
-	if r.small != nil {
-		kept = filepath.Base(to) + " in the file system in " + r.small.image
+	for _, dir := range r.places() {
+		to := fmt.Sprintf("%s.violation-%d", dir, r.res.Rounds)
+		kept := to
+		if r.small != nil {
+			kept = filepath.Base(to) + " in the file system in " + r.small.image
+		}
+		r.res.Kept = append(r.res.Kept, kept)
+		if err := os.Rename(dir, to); err != nil {
+			return err
+		}
 	}
-	r.res.Kept = append(r.res.Kept, kept)
-	return os.Rename(r.dir, to)
+	return nil
 }
 
 // round runs one child to its death, perhaps kills a few recoveries, and looks.
@@ -253,7 +301,7 @@ func (r *runner) wrong() bool { return len(r.m.tally.violations) > 0 || r.m.tall
 
 func (r *runner) job() *job {
 	j := &job{
-		Dir: r.dir, Mode: string(r.cfg.Mode), Mutants: r.cfg.Mutants, Seed: r.cfg.Seed,
+		Dir: r.dir, WALDir: r.cfg.WALDir, DWBDir: r.cfg.DWBDir, Mode: string(r.cfg.Mode), Mutants: r.cfg.Mutants, Seed: r.cfg.Seed,
 		Round: uint32(r.res.Rounds), Shape: r.shape, Override: r.cfg.AtomicOverride,
 		Backend: string(backends[r.rng.IntN(len(backends))]), DSync: r.rng.IntN(3) == 0,
 		Full: r.small != nil,

@@ -50,9 +50,27 @@ func TestMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("kills processes for seconds")
 	}
-	r, err := Run(t.Context(), Config{Dir: filepath.Join(t.TempDir(), "t"), Rounds: 4, Seed: 3, Starve: Starve{Memory: true}})
+	dir := t.TempDir()
+	r, err := Run(t.Context(), Config{
+		Dir: filepath.Join(dir, "t"), WALDir: filepath.Join(dir, "w"), DWBDir: filepath.Join(dir, "b"), PageBytes: 8192,
+		Rounds: 4, Seed: 3, Starve: Starve{Memory: true},
+	})
 	if err != nil || r.Violations != 0 || r.MemoryKills+int(r.StopsNoMemory) == 0 || r.MemoryLimit == "" {
 		t.Fatalf("%v: %+v", err, r)
 	}
 	t.Logf("%d deaths by %s", r.MemoryKills, r.MemoryLimit)
+	e, err := untorn.Open(t.Context(), untorn.Options{
+		Dir: filepath.Join(dir, "t"), WALDir: filepath.Join(dir, "w"), DWBDir: filepath.Join(dir, "b"), ReadOnly: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range e.Info().Files {
+		if f.PageSize != 8192 {
+			t.Errorf("%s has pages of %d bytes", f.Name, f.PageSize)
+		}
+	}
+	if err := e.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
 }

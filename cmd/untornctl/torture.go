@@ -15,7 +15,7 @@ var tortureCommand = command{
 	name: "torture", short: "kill and recover for real, on this very stack", run: runTorture,
 	help: `
 usage: untornctl torture -dir D [-rounds N] [-mode M] [-seed S] [-throttle] [-full FS] [-memory]
-                         [-keep] [-json FILE]
+                         [-page SIZE] [-keep] [-wal-dir W] [-dwb-dir B] [-json FILE]
 
 A child process writes records and pages through an engine in D, grows, makes, renames and
 removes files, takes checkpoints, and reports on a pipe what it starts and what is acknowledged. It
@@ -31,6 +31,9 @@ is compared with what was acknowledged, byte by byte.
   -atomic-override RULE
                  write atomically although this rule of hwprobe says no ("8": copy on write above a
                  drive that nothing is known of, such as XFS on a loop device)
+  -page SIZE     bytes of a page, 4096 to 65536; default: another size for each directory made
+  -wal-dir W, -dwb-dir B
+                 new or empty directories for the log and the doublewrite file, on other disks
   -seed S        begin with the same random numbers again; default: a new one, which is printed
   -throttle      slow the child's disk down with a control group, so that its queued writes outlive
                  the kill (I11). Needs root and cgroup io.max or blkio; otherwise it says so
@@ -66,6 +69,9 @@ func runTorture(ctx context.Context, k *call) error {
 	fs.Uint64Var(&cfg.Seed, "seed", 0, "")
 	fs.BoolVar(&cfg.Throttle, "throttle", false, "")
 	fs.StringVar(&cfg.Full, "full", "", "")
+	fs.IntVar(&cfg.PageBytes, "page", 0, "")
+	fs.StringVar(&cfg.WALDir, "wal-dir", "", "")
+	fs.StringVar(&cfg.DWBDir, "dwb-dir", "", "")
 	fs.BoolVar(&cfg.Memory, "memory", false, "")
 	fs.StringVar(&cfg.AtomicOverride, "atomic-override", "", "")
 	fs.BoolVar(&cfg.Keep, "keep", false, "")
