@@ -46,13 +46,11 @@ const (
 // boundKind is the work a mode cannot do without: the copies its protection needs, and the flushes
 // its acknowledgement needs. What became of Auto is asked of the target.
 func boundKind(m Mode, ack string) string {
-	switch {
-	case m != Detect && m != None && m != Atomic:
-		return boundDoublewrite
-	case ack == "durable" || ack == "protected":
-		return boundFlushed
+	t, _ := m.trait()
+	if t.bound == boundFlushed && ack != "durable" && ack != "protected" {
+		return boundFree
 	}
-	return boundFree
+	return t.bound
 }
 
 // of picks a bound. For the doublewrite it is the better of the worked-out and the measured one: a

@@ -29,15 +29,6 @@ const (
 	Auto   Mode = "auto"
 )
 
-// Modes lists all modes, the engine's own first.
-func Modes() []Mode { return []Mode{Doublewrite, Atomic, Auto, Detect, None, Naive, NaiveBatch} }
-
-// Compared are the modes that say something beside each other; Atomic only where it is proven.
-func Compared() []Mode { return []Mode{Doublewrite, Atomic, Detect, None, Naive, NaiveBatch} }
-
-// engine reports whether the mode is the engine's and not a baseline of this package.
-func (m Mode) engine() bool { return m != Naive && m != NaiveBatch }
-
 // ErrUsage is in every error about a configuration that makes no sense.
 var ErrUsage = errors.New("usage")
 
@@ -209,21 +200,16 @@ func (c Config) Validate() error {
 }
 
 func (c *Config) validateMode(bad func(string, ...any)) {
-	switch c.Mode {
-	case None:
-		if !c.Unsafe {
-			bad("mode none can lose pages by design; -unsafe allows it")
-		}
-	case Naive, NaiveBatch:
-		if c.Ack != "durable" {
-			bad("mode %s knows only -ack durable", c.Mode)
-		}
-		if c.LogBytes > 0 || c.WALDir != "" {
-			bad("mode %s has no log", c.Mode)
-		}
-	case Doublewrite, Detect, Atomic, Auto:
-	default:
+	t, ok := c.Mode.trait()
+	switch {
+	case !ok:
 		bad("unknown mode %q (%v)", string(c.Mode), Modes())
+	case t.unsafe && !c.Unsafe:
+		bad("mode %s can lose pages by design; -unsafe allows it", c.Mode)
+	case !t.engine && c.Ack != "durable":
+		bad("mode %s knows only -ack durable", c.Mode)
+	case !t.engine && (c.LogBytes > 0 || c.WALDir != ""):
+		bad("mode %s has no log", c.Mode)
 	}
 	if c.Mode == NaiveBatch && c.Backend != ring.Auto && c.Backend != ring.Buffered {
 		bad("mode %s goes through the page cache: -backend buffered, or auto", c.Mode)

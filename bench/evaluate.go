@@ -119,7 +119,7 @@ func (r *Result) bottleneck() string {
 		return fmt.Sprintf("CPU: %.1f of %.0f cores busy", cores, procs())
 	case busiest.BusyShare >= 0.85:
 		return fmt.Sprintf("stage %s: busy %s of the time", busiest.Name, Percent(busiest.BusyShare))
-	case r.Mode == Naive || r.Mode == NaiveBatch:
+	case !r.Mode.engine():
 		return "its own flushes: each caller waits for all of them, one after the other"
 	case r.Clients*r.BatchPages < 2*batchesInFlight*engineBatch/r.PageBytes:
 		return fmt.Sprintf("waiting: %d pages in flight do not fill the pipeline", r.Clients*r.BatchPages)

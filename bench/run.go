@@ -211,8 +211,9 @@ func CompareModes(ctx context.Context, c Config, modes []Mode, p Progress) ([]*R
 	cs := make([]Config, 0, len(modes))
 	for _, m := range modes {
 		one := c
-		one.Mode, one.Unsafe = m, c.Unsafe || m == None
-		if !m.engine() && m == NaiveBatch {
+		t, _ := m.trait()
+		one.Mode, one.Unsafe = m, c.Unsafe || t.unsafe
+		if m == NaiveBatch {
 			one.Backend = "auto"
 		}
 		cs = append(cs, one)

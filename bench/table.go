@@ -104,11 +104,8 @@ func (r *Result) WriteText(out io.Writer) error {
 	if r.Interrupted {
 		w.printf("\nINTERRUPTED: partial results\n")
 	}
-	if r.Mode == Naive || r.Mode == NaiveBatch {
-		w.printf("\n%s is a baseline: it makes the copies, but nothing recovers from them\n", r.Mode)
-	}
-	if r.Mode == None {
-		w.printf("\nnone protects nothing: a power cut can leave torn pages that no read notices\n")
+	if t, _ := r.Mode.trait(); !t.engine {
+		w.printf("\n%s is a baseline: it %s\n", r.Mode, t.gives)
 	}
 	return w.err
 }

@@ -28,10 +28,11 @@ func engineOptions(c *Config, dir, walDir, dwbDir string) untorn.Options {
 	// Twice what all clients have in flight: what was acknowledged early holds memory a while longer.
 	batches, bytes := cmp.Or(c.Batches, batchesInFlight), cmp.Or(c.BatchBytes, engineBatch)
 	memory := 2*int64(c.Clients)*int64(c.Batch)*int64(c.PageBytes) + int64(batches+8)*int64(bytes)
+	t, _ := c.Mode.trait()
 	o := untorn.Options{
 		Dir: dir, WALDir: walDir, DWBDir: dwbDir, Backend: c.Backend, Depth: c.Depth,
 		BatchBytes: c.BatchBytes, DWBSync: dwbSyncs[c.DWBSync], Batches: c.Batches, Unflushed: min(batchesUnflushed, batches),
-		Memory: max(memory, 64<<20), Unsafe: c.Mode == None,
+		Memory: max(memory, 64<<20), Unsafe: t.unsafe,
 	}
 	if c.LogBytes == 0 { // little goes into the log: do not zero 64 MiB of it first
 		o.SegmentBytes = 8 << 20
