@@ -33,6 +33,12 @@ func (Native) Name() string { return "native" }
 // Detects implements Format.
 func (Native) Detects() bool { return true }
 
+// Header implements Format.
+func (Native) Header() int { return NativeHeader }
+
+// LSN implements Format.
+func (Native) LSN(buf []byte) LSN { return LSN(le.Uint64(buf[8:])) }
+
 // mix spreads the seed over 32 bits (the finalizer of splitmix64, by Sebastiano Vigna).
 func (s Seed) mix() uint32 {
 	x := s.Incarnation ^ uint64(s.No)*0x9e3779b97f4a7c15

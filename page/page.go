@@ -36,6 +36,10 @@ func ValidSize(n int) bool { return n >= MinSize && n <= MaxSize && n&(n-1) == 0
 // ErrDamaged is what a Format returns for an image that fails its own checks.
 var ErrDamaged = errors.New("page is damaged")
 
+// ErrUnchecked is what a Format returns for an image that carries no checksum it could compare:
+// compressed or encrypted by its owner.
+var ErrUnchecked = errors.New("page cannot be checked")
+
 // Seed ties a page's checksum to the place it belongs: a whole page written to the wrong file or
 // the wrong position, or left over from an earlier file of the same name, does not check.
 type Seed struct {
@@ -56,6 +60,43 @@ type Format interface {
 	Init(buf []byte, s Seed)
 	// Detects reports whether Check finds a torn page (a format without a checksum does not).
 	Detects() bool
+	// Header is how many bytes at the start of a page Seal writes for the engine. 0: the format is
+	// another system's, and every byte of a page is the caller's. The engine then writes pages as
+	// they are, if they pass Check, and takes their LSN from LSN.
+	Header() int
+	// LSN is the one a page says it has, to be believed only after Check.
+	LSN(buf []byte) LSN
+}
+
+// Formats lists every format there is.
+func Formats() []Format {
+	return []Format{Native{}, Postgres{}, InnoDBFullCRC32, InnoDBCRC32, InnoDBNone}
+}
+
+// FormatNamed finds a format by its name; nil when there is none.
+func FormatNamed(name string) Format {
+	for _, f := range Formats() {
+		if f.Name() == name {
+			return f
+		}
+	}
+	return nil
+}
+
+// zeros reports whether a page holds nothing: what a page looks like that was never written, to
+// formats which allow that.
+func zeros(buf []byte) bool {
+	for ; len(buf) >= 8; buf = buf[8:] {
+		if le.Uint64(buf) != 0 {
+			return false
+		}
+	}
+	for _, b := range buf {
+		if b != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // Castagnoli is the CRC-32C table; hash/crc32 uses the CPU's instruction for it.
