@@ -68,11 +68,14 @@ func (e *Engine) newInfo(st *super.State, name string, o FileOptions) (super.Fil
 	}
 	info := super.File{
 		ID: st.NextFile, Name: name, Path: o.Path, PageSize: o.PageSize, Pages: o.Pages,
-		Start: super.DataStart(st.Block), Incarnation: inc, Format: page.Native{}.Name(),
+		Start: super.DataStart(st.Block), Incarnation: inc, Format: o.Format,
 		Mode: string(o.Mode), ForeignLSN: o.ForeignLSN, SmallPages: o.SmallPages, Device: o.Device,
 	}
+	if info.Format == "" {
+		info.Format = page.Native{}.Name()
+	}
 	if info.PageSize == 0 {
-		info.PageSize = max(DefaultPageSize, st.Block)
+		info.PageSize = max(defaultPageSize(info.Format), st.Block)
 	}
 	if info.Mode == "" {
 		info.Mode = string(ModeDoublewrite)

@@ -24,6 +24,7 @@ type File struct {
 	desc    *stages.File
 	pages   atomic.Uint64
 	check   bool   // reads verify the page's checksum
+	foreign bool   // pages are the caller's byte for byte: Format.Header is 0
 	headSeq uint64 // of the newer header; guarded by e.ddl
 	// verdict and override are why the mode in use is what it is; guarded by e.mu.
 	verdict  *AtomicVerdict
@@ -41,6 +42,9 @@ func (f *File) Name() string {
 
 // PageSize in bytes.
 func (f *File) PageSize() int { return f.desc.PageSize }
+
+// Format is the name of its page format.
+func (f *File) Format() string { return f.desc.Format.Name() }
 
 // Pages is how many there are.
 func (f *File) Pages() uint64 { return f.pages.Load() }
@@ -88,8 +92,9 @@ func (e *Engine) newFile(i *super.File) (*File, error) {
 	// OpenFile decides how it is written, before anybody can.
 	f.desc = &stages.File{
 		ID: i.ID, Slot: slot, Name: i.Name, PageSize: i.PageSize, Start: i.Start, Incarnation: i.Incarnation,
-		Format: page.Native{}, Doublewrite: true, ForeignLSN: i.ForeignLSN,
+		Format: page.FormatNamed(i.Format), Doublewrite: true, ForeignLSN: i.ForeignLSN,
 	}
+	f.foreign = f.desc.Format.Header() == 0
 	e.slots[slot] = f
 	return f, nil
 }
@@ -97,7 +102,7 @@ func (e *Engine) newFile(i *super.File) (*File, error) {
 // openData opens, locks and validates a data file of the catalogue, before its evidence is read. A
 // file that is not there may have been removed: the log decides (applyCatalog).
 func (e *Engine) openData(ctx context.Context, st *super.State, i *super.File, fromLog bool) error {
-	if i.Format != (page.Native{}).Name() {
+	if page.FormatNamed(i.Format) == nil {
 		return &Error{Op: "open", File: i.Name, Err: fmt.Errorf("%w: page format %q", ErrVersion, i.Format)}
 	}
 	f, err := e.newFile(i)
@@ -278,6 +283,9 @@ func (e *Engine) OpenFile(ctx context.Context, name string, o FileOptions) (*Fil
 func (e *Engine) reopen(ctx context.Context, f *File, o FileOptions) error {
 	if o.PageSize != 0 && o.PageSize != f.desc.PageSize {
 		return &Error{Op: "open", File: f.info.Name, Err: fmt.Errorf("%w: its pages have %d bytes, not %d", ErrOptions, f.desc.PageSize, o.PageSize)}
+	}
+	if o.Format != "" && o.Format != f.desc.Format.Name() {
+		return &Error{Op: "open", File: f.info.Name, Err: fmt.Errorf("%w: its pages have the format %s, not %s", ErrOptions, f.desc.Format.Name(), o.Format)}
 	}
 	mode := Mode(f.info.Mode)
 	if mode == ModeNone && o.Mode == "" && !e.o.Unsafe && !e.o.ReadOnly {

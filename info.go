@@ -55,6 +55,8 @@ type FileInfo struct {
 	Pages      uint64
 	Path       string
 	DirectIO   bool
+	// Format of its pages, ForeignLSN whether their LSNs are of another log.
+	Format     string
 	ForeignLSN bool
 	// SmallPages: pages share a protocol block; a torn block may take a neighbour with it.
 	SmallPages bool
@@ -104,7 +106,7 @@ func (e *Engine) Info() Info {
 		}
 		in.Files = append(in.Files, FileInfo{
 			ID: uint32(f.info.ID), Name: f.info.Name, Mode: f.info.Mode, PageSize: f.info.PageSize,
-			Pages: f.pages.Load(), Path: f.info.Path, DirectIO: d, ForeignLSN: f.info.ForeignLSN, SmallPages: f.info.SmallPages,
+			Pages: f.pages.Load(), Path: f.info.Path, DirectIO: d, Format: f.info.Format, ForeignLSN: f.info.ForeignLSN, SmallPages: f.info.SmallPages,
 			Protection: string(f.protectionLocked()), Verdict: f.verdict, Override: f.override,
 			Refused: f.desc.Refused.Load(), Moved: moved,
 		})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/untorn/untorn/dwbstage"
@@ -222,6 +223,11 @@ type FileOptions struct {
 	Create bool
 	// PageSize in bytes, a power of two from 4 KiB to 64 KiB; at creation. 0 = 16 KiB, or what is there.
 	PageSize int
+	// Format of the pages; at creation. "" = native, or what is there. Pages of "postgres",
+	// "innodb-full-crc32", "innodb-crc32" and "innodb-none" are the caller's byte for byte: a page is
+	// written as it is, if it passes the format's own checks, and its LSN is the one it carries. With
+	// LSNs of another log ForeignLSN must say so. docs/formats.md has what each format detects.
+	Format string
 	// Pages is the number of pages at creation.
 	Pages uint64
 	// Mode of protection. "" = what the file had, or doublewrite.
@@ -241,8 +247,16 @@ type FileOptions struct {
 	SmallPages bool
 }
 
-// DefaultPageSize is what FileOptions.PageSize 0 means at creation.
+// DefaultPageSize is what FileOptions.PageSize 0 means at creation; files of the format "postgres"
+// have 8 KiB.
 const DefaultPageSize = 16 << 10
+
+func defaultPageSize(format string) int {
+	if format == (page.Postgres{}).Name() {
+		return 8 << 10
+	}
+	return DefaultPageSize
+}
 
 func (o FileOptions) validate(e *Options) error {
 	var errs []error
@@ -260,6 +274,16 @@ func (o FileOptions) validate(e *Options) error {
 		}
 	default:
 		bad("unknown mode %q (doublewrite, atomic, auto, detect, none)", o.Mode)
+	}
+	if o.Format != "" && page.FormatNamed(o.Format) == nil {
+		var known []string
+		for _, f := range page.Formats() {
+			known = append(known, f.Name())
+		}
+		bad("unknown page format %q (%s)", o.Format, strings.Join(known, ", "))
+	}
+	if o.Format == (page.Postgres{}).Name() && o.PageSize > 32<<10 {
+		bad("pages of PostgreSQL have at most 32 KiB")
 	}
 	if o.Path != "" && !filepath.IsAbs(o.Path) {
 		bad("path %q is not absolute", o.Path)

@@ -10,17 +10,19 @@ import (
 	"github.com/untorn/untorn/stages"
 )
 
-// PageHeader is the number of bytes at the start of every page that are the engine's: checksum,
-// LSN, identity. The caller's bytes follow.
+// PageHeader is the number of bytes at the start of every native page that are the engine's:
+// checksum, LSN, identity. The caller's bytes follow. Pages of other formats have none.
 const PageHeader = page.NativeHeader
 
 // PageWrite is one page to be written.
 type PageWrite struct {
 	No page.No
-	// LSN is the end of the last record that changed the page, 0 if none did. It never goes back.
+	// LSN is the end of the last record that changed the page, 0 if none did. It never goes back. In
+	// files of another system's format it is the page's own LSN, or 0, which means the same.
 	LSN page.LSN
 	// Data is exactly one page. The first PageHeader bytes are overwritten (in memory of Alloc) or
-	// ignored (elsewhere). Memory of Alloc becomes the engine's with the call, for good and even if
+	// ignored (elsewhere); in files of another system's format every byte is written as it is, and a
+	// page that fails that format's checks is refused (ErrPageDamaged). Memory of Alloc becomes the engine's with the call, for good and even if
 	// the call fails later than its checks; other memory is copied before WritePages returns or
 	// WritePagesAsync does, and is the caller's again.
 	Data []byte
@@ -168,7 +170,16 @@ func (f *File) checkWrites(pages []PageWrite) (page.LSN, error) {
 		if err != nil {
 			return 0, f.pageError("write", w.No, w.LSN, err)
 		}
-		top = max(top, w.LSN)
+		lsn := w.LSN
+		if f.foreign {
+			if lsn, err = f.desc.Format.Check(w.Data, f.desc.Seed(w.No)); err == nil && w.LSN != 0 && w.LSN != lsn {
+				err = fmt.Errorf("%w: the page has LSN %d", ErrOptions, lsn)
+			}
+			if err != nil {
+				return 0, f.pageError("write", w.No, w.LSN, err)
+			}
+		}
+		top = max(top, lsn)
 	}
 	if f.desc.ForeignLSN {
 		return 0, nil
@@ -281,6 +292,9 @@ func (f *File) claim(pages []PageWrite, call *stages.Call) (*chunk, error) {
 		*last, last = c, &c.next
 		for i := range c.w.Pages {
 			c.pages[i] = stages.PageWrite{No: pages[i].No, LSN: pages[i].LSN, W: stages.Waiter{Call: call}}
+			if f.foreign {
+				c.pages[i].LSN = f.desc.Format.LSN(pages[i].Data) // checkWrites has checked the page
+			}
 		}
 		for i := range c.w.Pages {
 			fr, ours, ok := f.e.frames.Claim(pages[i].Data)
@@ -327,9 +341,14 @@ func (f *File) prepare(ctx context.Context, c *chunk, pages []PageWrite) error {
 		if d.Frame.Buf == nil {
 			d.Frame = c.frames[used]
 			used++
-			copy(d.Frame.Buf[PageHeader:], pages[i].Data[PageHeader:])
+			head := f.desc.Format.Header()
+			copy(d.Frame.Buf[head:], pages[i].Data[head:])
 		}
-		d.CRC = f.desc.Format.Seal(d.Frame.Buf, f.desc.Seed(d.No), d.LSN)
+		if f.foreign {
+			d.CRC = page.ImageCRC(d.Frame.Buf)
+		} else {
+			d.CRC = f.desc.Format.Seal(d.Frame.Buf, f.desc.Seed(d.No), d.LSN)
+		}
 	}
 	return nil
 }

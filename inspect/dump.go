@@ -130,10 +130,14 @@ func matches(b []byte, x *dwbstage.Slot, info *super.File) error {
 	if sum := page.ImageCRC(b); sum != x.CRC {
 		return fmt.Errorf("the bytes have CRC %08x", sum)
 	}
-	if info == nil || info.Format != (page.Native{}).Name() {
+	if info == nil {
 		return nil
 	}
-	lsn, err := page.Native{}.Check(b, page.Seed{Incarnation: info.Incarnation, No: x.Page.No})
+	f := page.FormatNamed(info.Format)
+	if f == nil || !f.Detects() {
+		return nil
+	}
+	lsn, err := f.Check(b, page.Seed{Incarnation: info.Incarnation, No: x.Page.No})
 	if err == nil && lsn != x.LSN {
 		err = fmt.Errorf("the page has LSN %d", lsn)
 	}

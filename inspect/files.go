@@ -109,9 +109,9 @@ func (d *Dir) openData(st *super.State, info *super.File) (_ *dataFile, err erro
 	}
 	f.desc = &stages.File{
 		ID: info.ID, Name: info.Name, IO: f.io, PageSize: info.PageSize, Start: info.Start,
-		Incarnation: info.Incarnation, Format: page.Native{}, ForeignLSN: info.ForeignLSN,
+		Incarnation: info.Incarnation, Format: page.FormatNamed(info.Format), ForeignLSN: info.ForeignLSN,
 	}
-	if info.Format != f.desc.Format.Name() {
+	if f.desc.Format == nil {
 		return nil, fmt.Errorf("page format %q is not known to this program", info.Format)
 	}
 	return f, nil
