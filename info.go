@@ -49,12 +49,12 @@ type FileInfo struct {
 	Override   string
 	// Refused counts atomic writes that the kernel refused; Moved is why the file left them for the
 	// doublewrite buffer, "" if it did not.
-	Refused    uint64
-	Moved      string
-	PageSize   int
-	Pages      uint64
-	Path       string
-	DirectIO   bool
+	Refused  uint64
+	Moved    string
+	PageSize int
+	Pages    uint64
+	Path     string
+	DirectIO bool
 	// Format of its pages, ForeignLSN whether their LSNs are of another log.
 	Format     string
 	ForeignLSN bool
