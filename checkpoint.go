@@ -6,7 +6,6 @@ import (
 
 	"github.com/untorn/untorn/page"
 	"github.com/untorn/untorn/super"
-	"github.com/untorn/untorn/walstage"
 )
 
 // Checkpoint is the caller's claim that every change of a record below redo has been passed to
@@ -70,42 +69,4 @@ func (e *Engine) checkpoint(ctx context.Context, redo page.LSN, payload []byte) 
 func (e *Engine) LastCheckpoint() (redo page.LSN, payload []byte) {
 	s := e.current()
 	return s.Redo.LSN, append([]byte(nil), s.Payload...)
-}
-
-// Hold keeps the log from an LSN on, across checkpoints, until it is released.
-type Hold struct{ e *Engine }
-
-// Hold keeps records that start at or after lsn readable, for a copy or a follower. An lsn whose
-// records are gone already is walstage.ErrTruncated.
-func (e *Engine) Hold(lsn page.LSN) (*Hold, error) {
-	if err := e.enter(true); err != nil {
-		return nil, &Error{Op: "hold", LSN: lsn, Err: err}
-	}
-	defer e.gate.leave()
-	h := &Hold{e}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if oldest := e.log.Stats().Oldest; lsn < oldest {
-		return nil, &Error{Op: "hold", LSN: lsn, Err: fmt.Errorf("%w, which begins at %d", walstage.ErrTruncated, oldest)}
-	}
-	e.holds[h] = lsn
-	return h, nil
-}
-
-// Release ends the hold. The next checkpoint lets go of the log.
-func (h *Hold) Release() {
-	h.e.mu.Lock()
-	delete(h.e.holds, h)
-	h.e.mu.Unlock()
-}
-
-// truncate lets go of the log before lsn and before every hold. It only marks segments: the I/O is
-// the log's, later. So no Hold can come between.
-func (e *Engine) truncate(lsn page.LSN) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, l := range e.holds {
-		lsn = min(lsn, l)
-	}
-	return e.log.TruncateBefore(lsn)
 }

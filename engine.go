@@ -70,11 +70,15 @@ type Engine struct {
 	mu     sync.Mutex // files, holds; never held over I/O
 	files  map[string]*File
 	slots  [maxOpenFiles]*File
-	holds  map[*Hold]page.LSN
+	keep   retention
 	ddl    sync.Mutex // one create, grow, rename, remove, checkpoint at a time
 	closed atomic.Bool
 	endErr error
 	ended  chan struct{} // closed when Close is over
+	ending chan struct{} // closed when Close begins
+
+	archiving    archiving
+	segmentBytes int64 // of the log
 
 	dwbHeaderBad  bool
 	stagesStopped bool
@@ -271,6 +275,11 @@ func (e *Engine) Close(ctx context.Context) error {
 		return e.endErr
 	}
 	defer close(e.ended)
+	close(e.ending)
+	if e.log != nil {
+		e.log.Unblock() // nobody waits for room any more
+	}
+	e.stopArchiving()
 	err := e.gate.close(ctx)
 	e.background.Wait()
 	if err == nil && e.log != nil {

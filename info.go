@@ -133,6 +133,8 @@ type Stats struct {
 	Refused uint64
 	// PageTime is where accepted pages spent their time, all stages together.
 	PageTime stages.PageTime
+	// Retention says how much of the log is kept, and for whom.
+	Retention Retention
 }
 
 // ResetDistributions makes the distributions in Stats begin anew, without the counters: what a
@@ -161,6 +163,7 @@ func (e *Engine) Stats() Stats {
 	}
 	if e.log != nil {
 		s.Log = e.log.Stats()
+		s.Retention = e.Retention()
 	}
 	if r, ok := e.page.(ring.StatsRing); ok {
 		s.Ring = r.Stats()

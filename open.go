@@ -57,8 +57,8 @@ func DryRun(ctx context.Context, o Options) (*Report, error) {
 
 func newEngine(o Options) *Engine {
 	e := &Engine{
-		o: o, poison: stages.NewPoison(), files: map[string]*File{}, holds: map[*Hold]page.LSN{},
-		ended: make(chan struct{}), opened: time.Now(), report: &Report{Schema: 1},
+		o: o, poison: stages.NewPoison(), files: map[string]*File{}, keep: retention{holds: map[*Hold]struct{}{}},
+		ended: make(chan struct{}), ending: make(chan struct{}), opened: time.Now(), report: &Report{Schema: 1},
 	}
 	if o.Mutants.Has(stages.NoDirSync) {
 		e.o.FS = noDirSync{o.FS}
@@ -156,7 +156,7 @@ func (e *Engine) openFiles(ctx context.Context, st *super.State) error {
 		return err
 	}
 	wo := p.walOptions(st)
-	wo.Ring, wo.Poison = wr, e.poison
+	wo.Ring, wo.Poison, wo.Event = wr, e.poison, e.pressure
 	if e.walDir, err = walstage.OpenDir(ctx, wo, e.o.ReadOnly); err != nil {
 		return err
 	}
@@ -396,7 +396,9 @@ func (e *Engine) begin(ctx context.Context, st *super.State, tail *walstage.Tail
 	if err != nil {
 		return &Error{Op: "open", File: e.places.walDir(), Err: err}
 	}
-	e.log = log
+	e.mu.Lock()
+	e.log, e.segmentBytes = log, st.LogSegment
+	e.mu.Unlock()
 	// Recovery ends with a durable watermark (new epoch, 0) before any new batch (I7).
 	err = e.update(func(s *super.State) {
 		*s = *st
@@ -412,7 +414,11 @@ func (e *Engine) begin(ctx context.Context, st *super.State, tail *walstage.Tail
 		return err
 	}
 	e.recovering.Store(e.current().Recoveries > 0)
-	return e.start(st)
+	if err := e.start(st); err != nil {
+		return err
+	}
+	e.startArchiving()
+	return nil
 }
 
 // anythingToReplay reports whether the log holds records of the caller from redo on.

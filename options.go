@@ -48,8 +48,23 @@ type Options struct {
 
 	// SegmentBytes of the log: at creation. 0 = 64 MiB.
 	SegmentBytes int64
-	// MaxLogBytes bounds the log; appends beyond get ErrLogFull. 0 = the disk is the bound.
+	// MaxLogBytes bounds the log, at least three segments. 0 = the disk is the bound. A part of the
+	// last segment is kept for the engine, so that a full log can always be emptied by a checkpoint.
 	MaxLogBytes int64
+	// LogFull is what appends do when the log may not grow: they are refused with ErrLogFull
+	// (walstage.FullReject, the default), wait, or are slowed down before they have to wait.
+	LogFull walstage.Full
+	// OnLogPressure is told when the log fills, is full, and has room again; the Logger is told too.
+	// It is called from a goroutine that makes segments: it must return at once, and leave a
+	// checkpoint to another goroutine. nil = nobody is.
+	OnLogPressure func(walstage.Event)
+	// HoldMaxBytes and HoldMaxAge bound how much of the log a Hold or a subscriber may keep, and for
+	// how long it may keep what a checkpoint would let go. Beyond, it is evicted when a checkpoint or
+	// a full log wants room: it gets an *EvictedError and the log goes on. 0 = no bound.
+	HoldMaxBytes int64
+	HoldMaxAge   time.Duration
+	// Archive gets every finished segment of the log before it may be let go. nil = no archive.
+	Archive Archiver
 	// Commit is how log groups are made durable. 0 = measured at open.
 	Commit walstage.Commit
 	// LogGroups is the most log groups in flight. 0 = 4; the log starts with one and adapts.
@@ -188,6 +203,12 @@ func (o Options) Validate() error {
 	}
 	if o.DWBSync > DWBDSync {
 		bad("unknown DWBSync %d", o.DWBSync)
+	}
+	if o.HoldMaxBytes < 0 || o.HoldMaxAge < 0 {
+		bad("HoldMaxBytes and HoldMaxAge are not negative")
+	}
+	if o.LogFull > walstage.FullThrottle {
+		bad("unknown LogFull %d", o.LogFull)
 	}
 	if o.ReadOnly && o.AcceptLoss {
 		bad("AcceptLoss needs to write")

@@ -52,6 +52,8 @@ type Log struct {
 	busy    int // groups left to be written without gather
 
 	supply supply
+	flow   flow
+	pause  atomic.Int64 // of each append, in nanoseconds: see flow
 	stats  Stats
 
 	groupNanos, groupRecords *hdrhistogram.Histogram
@@ -110,6 +112,7 @@ func (d *Dir) Start(ctx context.Context, epoch uint64, t *Tail) (*Log, error) {
 	maxGroup = min(maxGroup, l.cur.length-int64(d.o.Block))
 	l.maxPayload = int(maxGroup) - groupHeaderSize
 	l.headroom = min(d.o.Headroom, l.cur.length/2)
+	l.flow.limit = limitOf(d.o.MaxBytes, d.o.SegmentBytes, d.o.Headroom)
 
 	var err error
 	if l.method, err = chooseCommit(ctx, &l.o, t.at); err != nil {
@@ -130,6 +133,9 @@ func (d *Dir) Start(ctx context.Context, epoch uint64, t *Tail) (*Log, error) {
 	l.supply.kick = make(chan struct{}, 1)
 	l.task("wal supply", l.supplier)
 	l.task("wal poison", l.watchPoison)
+	l.mu.Lock()
+	l.measure()
+	l.mu.Unlock()
 	l.supply.ask()
 	return l, nil
 }
@@ -148,6 +154,9 @@ func (l *Log) task(name string, run func()) {
 func (l *Log) Append(kind uint8, rec []byte) (start, end page.LSN, err error) {
 	if len(rec) == 0 {
 		return 0, 0, l.refuse("append", ErrEmpty)
+	}
+	if kind == 0 {
+		l.slow()
 	}
 	l.mu.Lock()
 	g, err := l.reserve(frameSize+len(rec), kind)
@@ -177,6 +186,7 @@ func (l *Log) AppendBatch(recs [][]byte, ends []page.LSN) ([]page.LSN, error) {
 	if len(recs) == 0 {
 		return ends, l.refuse("append batch", ErrEmpty)
 	}
+	l.slow()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	g, err := l.reserve(need, 0)
@@ -211,6 +221,12 @@ func (l *Log) reserve(need int, kind uint8) (*group, error) {
 		if l.stage != running {
 			return nil, l.refuse("append", ErrClosed)
 		}
+		if kind == 0 && l.flow.stuck {
+			if err := l.awaitRoom(ErrLogFull); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if g := l.open; g != nil && g.fill+need > g.limit {
 			l.seal()
 			l.kick()
@@ -223,7 +239,7 @@ func (l *Log) reserve(need int, kind uint8) (*group, error) {
 		to := l.off + int64(roundUp(fill+need, l.o.Block))
 		if l.supply.next == nil &&
 			(to > l.cur.length || kind == 0 && to > l.cur.length-l.headroom) {
-			if err := l.awaitSegment(); err != nil {
+			if err := l.awaitSegment(kind); err != nil {
 				return nil, err
 			}
 			continue
@@ -255,6 +271,7 @@ func (l *Log) openGroup() *group {
 	l.free = l.free[:len(l.free)-1]
 	g.reset(l.cur, l.off, int(min(int64(len(g.buf)), l.cur.length-l.off)))
 	l.open = g
+	l.gauge(false)
 	return g
 }
 

@@ -47,6 +47,10 @@ type Options struct {
 	// MaxBytes bounds what all segments together occupy; at least three segments. User appends
 	// are refused with ErrLogFull when the log would need more. 0 = no bound but the disk.
 	MaxBytes int64
+	// Full is what an append of the user does when the log may not grow. 0 = it is refused.
+	Full Full
+	// Event is told of changes of the log's pressure, from a goroutine of the log. nil = nobody is.
+	Event func(Event)
 	// Headroom is kept in the last segment there may be for engine records (kind != 0), so that a
 	// full log can be emptied by a checkpoint. 0 = a quarter of a segment.
 	Headroom int64
@@ -141,6 +145,9 @@ func (o Options) Validate() error {
 	}
 	if o.Depth < 1 || o.Depth > o.InFlight {
 		bad("Depth %d is not from 1 to InFlight, %d", o.Depth, o.InFlight)
+	}
+	if o.Full > FullThrottle {
+		bad("unknown Full %d", o.Full)
 	}
 	if o.Commit > CommitFlush {
 		bad("unknown Commit %d", o.Commit)

@@ -22,6 +22,12 @@ type Stats struct {
 
 	Created, Recycled, Removed uint64 // segments
 
+	FullWaits uint64 // appends that waited because the log was full
+	Slowed    uint64 // appends that FullThrottle delayed
+
+	Pressure Pressure
+	Used     int64    // bytes from the log's beginning to where the next group goes
+	Limit    int64    // what the user may fill, 0 = the disk is the bound
 	Segments int      // files in use, without those to be recycled
 	Spare    int      // files to be recycled
 	Depth    int      // groups that may be written at the same time
@@ -41,6 +47,8 @@ func (l *Log) Stats() Stats {
 		s.Segments++
 	}
 	s.GroupNanos, s.GroupRecords = stages.QuantilesOf(l.groupNanos), stages.QuantilesOf(l.groupRecords)
+	s.FullWaits, s.Slowed, s.Pressure = l.flow.waits, l.flow.pauses, l.flow.now
+	s.Used, s.Limit = l.flow.before+l.off, l.flow.limit
 	s.Depth, s.Commit = l.depth.target, l.method
 	s.Durable, s.End = l.Durable(), l.End()
 	return s

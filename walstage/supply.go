@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"time"
 
 	"github.com/untorn/untorn/page"
 )
@@ -29,14 +30,22 @@ func (s *supply) ask() {
 
 // awaitSegment waits until a next segment is there or is known not to come. A refused append asks
 // for another try, so that a later one may find that space was freed.
-func (l *Log) awaitSegment() error {
-	if err := l.supply.refused; err != nil {
-		l.supply.refused = nil
-		l.supply.ask()
-		return l.refuse("append", err)
+func (l *Log) awaitSegment(kind uint8) error {
+	err := l.supply.refused
+	if err == nil {
+		l.block()
+		return nil
 	}
-	l.block()
-	return nil
+	if kind == 0 {
+		l.flow.why, l.flow.stuck = err, !noSpace(err) && l.beyond(leaveFull)
+		l.gauge(true)
+		if l.o.Full != FullReject {
+			return l.awaitRoom(err) // the supplier goes on trying
+		}
+	}
+	l.supply.refused = nil
+	l.supply.ask()
+	return l.refuse("append", err)
 }
 
 // switchSegment goes on in the next segment. What is left of the current one stays unused.
@@ -48,6 +57,7 @@ func (l *Log) switchSegment() {
 	l.segs.mu.Lock()
 	l.segs.list = append(l.segs.list, l.cur)
 	l.segs.mu.Unlock()
+	l.measure()
 	l.supply.ask()
 }
 
@@ -80,22 +90,41 @@ func (l *Log) TruncateBefore(lsn page.LSN) error {
 		l.supply.keep = max(2, l.supply.used+1)
 		l.supply.used = 0
 		l.supply.refused = nil
+		l.measure()
 		l.supply.ask()
+		l.room.Broadcast()
 	}
 	return nil
 }
 
+// retryRoom is how often a segment is tried for again while appends wait: nobody tells when a disk
+// has room, or a reader lets go of a segment.
+const retryRoom = 50 * time.Millisecond
+
 // supplier makes the next segment and removes spare ones nobody needs.
 func (l *Log) supplier() {
 	for {
+		var retry <-chan time.Time
+		if l.waitingForRoom() {
+			retry = time.After(retryRoom)
+		}
 		select {
 		case <-l.supply.kick:
+		case <-retry:
 		case <-l.stop:
 			return
 		}
 		for l.supplyOne() {
 		}
+		l.tell()
 	}
+}
+
+// waitingForRoom reports whether appends wait in a full log.
+func (l *Log) waitingForRoom() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.o.Full != FullReject && l.blocked > 0 && l.supply.refused != nil
 }
 
 // supplyOne does one step and reports whether there may be another.
@@ -160,7 +189,8 @@ func (l *Log) finishSupply(made *segment, err error) bool {
 	defer l.room.Broadcast()
 	switch {
 	case err == nil && made != nil:
-		l.supply.next = made
+		l.supply.next, l.supply.refused = made, nil
+		l.gauge(false)
 		return true
 	case err == nil:
 		return true
