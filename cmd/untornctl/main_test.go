@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/certify"
 	"github.com/untorn/untorn/super"
 	"github.com/untorn/untorn/torture"
 )
@@ -91,6 +92,14 @@ func TestUsage(t *testing.T) {
 		{"torture -dir " + dir + " -mutant no-such-mutant", 2, "wal-rule-off"},
 		{"torture -dir " + dir + " -mode odd", 2, "unknown mode"},
 		{"torture -dir " + dir + " -rounds 0", 2, "at least 1"},
+		{"torture -dir " + dir + " -full vfat", 2, "no file system"},
+		{"torture -dir " + dir + " -page 5000", 2, "a page of 5000"},
+		{"certify", 2, "-dir is missing"},
+		{"certify -dir " + dir, 2, "-out is missing"},
+		{"certify -dir " + dir + " -out x -mode none", 2, "nothing to certify"},
+		{"certify -dir " + dir + "/no/such -out " + dir + "/p", 3, "no such file"},
+		{"verify -profile " + dir + "/nothing " + dir, 3, "no such file"},
+		{"verify -profile x -wal-dir y " + dir, 2, "names the other places itself"},
 		{"inspect " + dir, 3, "not an untorn directory"},
 		{"verify " + dir + "/nothing", 3, "no such file"},
 		{"recover " + dir + "/nothing", 3, "no such file"},
@@ -253,5 +262,57 @@ func TestTorture(t *testing.T) {
 	var r torture.Result
 	if err := json.Unmarshal([]byte(out), &r); rc != 0 || err != nil || r.Rounds != 1 || r.Seed != 4 {
 		t.Errorf("exit %d, %v:\n%s%s", rc, err, out, errs)
+	}
+}
+
+// TestVerifyProfile: the status says whether a certificate still holds.
+func TestVerifyProfile(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(t.TempDir(), "profile.json")
+	p := &certify.Profile{Schema: certify.Schema, Verdict: certify.Certified, Started: "2026-01-02T03:04:05Z",
+		Config: certify.Config{Dir: dir, Mode: untorn.ModeDoublewrite, PageBytes: 16384}}
+	facts, err := certify.Now(t.Context(), p, dir)
+	if err != nil || len(facts) < 10 {
+		t.Fatal(facts, err)
+	}
+	set := func(what, value, missing string) func(p *certify.Profile) {
+		return func(p *certify.Profile) {
+			for i := range p.Facts {
+				if f := &p.Facts[i]; f.Where != "wal" && f.What == what {
+					f.Value, f.Missing = value, missing
+				}
+			}
+		}
+	}
+	for _, c := range []struct {
+		name string
+		do   func(p *certify.Profile)
+		rc   int
+		want string
+	}{
+		{"as it was", func(*certify.Profile) {}, 0, "nothing has changed"},
+		{"another machine", set("machine", "other", ""), 1, "certify again"},
+		{"another revision", set("engine revision", "older", ""), 0, "for your judgement"},
+		{"not read then", set("machine", "", "hidden"), 0, "the certificate holds"},
+		{"not read now", func(p *certify.Profile) {
+			p.Facts = append(p.Facts, certify.Fact{Where: "dir", Layer: 99, What: "firmware", Value: "1"})
+		}, 3, "cannot be told"},
+		{"no certificate", func(p *certify.Profile) { p.Verdict = certify.NotCertified }, 1, "not certified"},
+		{"not a profile", func(p *certify.Profile) { p.Schema = "untorn.capture/1" }, 3, ""},
+	} {
+		q := *p
+		q.Facts = append([]certify.Fact(nil), facts...)
+		c.do(&q)
+		if err := q.Save(file); err != nil {
+			t.Fatal(err)
+		}
+		rc, out, errs := ctl(t, "verify", "-profile", file, dir)
+		if rc != c.rc || !strings.Contains(out, c.want) {
+			t.Errorf("%s: exit %d, want %d and %q:\n%s%s", c.name, rc, c.rc, c.want, out, errs)
+		}
+		rc, out, _ = ctl(t, "verify", "-profile", file, dir, "-json", "-")
+		if c.name != "not a profile" && (rc != c.rc || !json.Valid([]byte(out)) || !strings.Contains(out, `"schema": 1`)) {
+			t.Errorf("%s: -json -: exit %d:\n%s", c.name, rc, out)
+		}
 	}
 }

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package certify
+
+func (l *facts) limits() {}
