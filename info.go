@@ -26,6 +26,7 @@ type Info struct {
 	Registered       int64
 	RegisteredReason string
 	LogCommit        string
+	LogPolicy        string // commit policy: sync, async or never
 	DWBSync          string
 	BatchBytes       int
 	Regions          int
@@ -87,6 +88,7 @@ func (e *Engine) Info() Info {
 	}
 	if e.log != nil {
 		in.LogCommit = e.log.Commit().String()
+		in.LogPolicy = e.o.Policy.String()
 	}
 	for _, m := range e.mounts {
 		in.FileSystem = append(in.FileSystem, m.Type)
@@ -119,7 +121,7 @@ func (e *Engine) announce() {
 	in := e.Info()
 	e.o.Logger.Info("opened", "dir", in.Dir, "epoch", in.Epoch, "clean", e.report.Clean,
 		"backend", in.Backend, "reason", in.BackendReason, "direct", in.DirectIO, "direct_reason", in.DirectReason,
-		"fs", in.FileSystem, "write_cache", in.WriteCache, "flushes", in.Flushes, "log_commit", in.LogCommit,
+		"fs", in.FileSystem, "write_cache", in.WriteCache, "flushes", in.Flushes, "log_commit", in.LogCommit, "log_policy", in.LogPolicy,
 		"pages_recovered", e.report.Installed, "took", e.report.Took.Round(time.Microsecond))
 }
 

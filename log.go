@@ -40,6 +40,29 @@ func (e *Engine) AppendBatch(recs [][]byte, ends []page.LSN) ([]page.LSN, error)
 	return ends, nil
 }
 
+// AppendSync is Append, and returns when the record is durable, whatever the commit policy: start and
+// end are valid also when waiting failed, and the error says whether the record may become durable.
+func (e *Engine) AppendSync(ctx context.Context, rec []byte) (start, end page.LSN, err error) {
+	if start, end, err = e.Append(rec); err != nil {
+		return 0, 0, err
+	}
+	return start, end, e.WaitDurable(ctx, end)
+}
+
+// Commit returns when the caller may tell others that the record ending at lsn is committed, as
+// Options.Policy has it: with sync when it is durable, else at once. For one call it is overridden by
+// WaitDurable, which always waits, or by not calling either.
+func (e *Engine) Commit(ctx context.Context, lsn page.LSN) error {
+	if err := e.enter(true); err != nil {
+		return &Error{Op: "commit", LSN: lsn, Err: err}
+	}
+	defer e.gate.leave()
+	if err := e.log.WaitCommit(ctx, lsn); err != nil {
+		return e.logError("commit", lsn, err)
+	}
+	return nil
+}
+
 // WaitDurable waits until the log is durable through lsn. An lsn that was never issued is
 // ErrLSNBeyondLog.
 func (e *Engine) WaitDurable(ctx context.Context, lsn page.LSN) error {

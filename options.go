@@ -67,6 +67,12 @@ type Options struct {
 	Archive Archiver
 	// Commit is how log groups are made durable. 0 = measured at open.
 	Commit walstage.Commit
+	// Policy says what Engine.Commit waits for, and what is lost at most where it does not wait: sync
+	// (the default), async, or never, which is unsafe. Whatever it is, a page waits for its log (I3).
+	Policy walstage.Policy
+	// LossBytes and LossTime bound what policy async may lose. 0 = 1 MiB and 10 ms.
+	LossBytes int64
+	LossTime  time.Duration
 	// LogGroups is the most log groups in flight. 0 = 4; the log starts with one and adapts.
 	LogGroups int
 	// LogDepth is how many of them are in flight from the start, and the least it adapts to. 0 = 1.
@@ -209,6 +215,9 @@ func (o Options) Validate() error {
 	}
 	if o.LogFull > walstage.FullThrottle {
 		bad("unknown LogFull %d", o.LogFull)
+	}
+	if o.Policy == walstage.PolicyNever && !o.Unsafe {
+		bad("commit policy never loses what was committed by design; Options.Unsafe allows it")
 	}
 	if o.ReadOnly && o.AcceptLoss {
 		bad("AcceptLoss needs to write")

@@ -24,14 +24,13 @@ type appender struct {
 
 	e    *untorn.Engine
 	id   int
-	sync bool
 	rec  []byte
 	last uint64 // number of its last record that was acknowledged
 	hist *hdrhistogram.Histogram
 }
 
-func newAppender(e *untorn.Engine, id, bytes int, sync bool) *appender {
-	return &appender{e: e, id: id, sync: sync, rec: walRecord(id, 0, make([]byte, bytes))}
+func newAppender(e *untorn.Engine, id, bytes int) *appender {
+	return &appender{e: e, id: id, rec: walRecord(id, 0, make([]byte, bytes))}
 }
 
 // walRecord fills a record; only its number changes from one to the next.
@@ -52,10 +51,8 @@ func (k *appender) run(ctx context.Context, ph *atomic.Int32) error {
 		if err != nil {
 			return err
 		}
-		if k.sync {
-			if err := k.e.WaitDurable(ctx, end); err != nil {
-				return err
-			}
+		if err := k.e.Commit(ctx, end); err != nil {
+			return err
 		}
 		k.last++
 		took := time.Since(start)

@@ -14,7 +14,7 @@ import (
 )
 
 func TestWALEndToEnd(t *testing.T) {
-	for _, commit := range []string{"sync", "async"} {
+	for _, commit := range []string{"sync", "async", "never"} {
 		c := WALConfig{
 			Dir: t.TempDir(), Clients: 4, RecordBytes: 200, Commit: commit, Repeat: 2, Verify: true,
 			Duration: 200 * time.Millisecond, Warmup: 20 * time.Millisecond,

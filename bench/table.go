@@ -194,6 +194,10 @@ func (r *WALResult) WriteText(out io.Writer) error {
 		{"allocations", fmt.Sprintf("%.3f a record", r.Allocs)},
 		{"to the device", fmt.Sprintf("%.2f bytes a record byte", r.DeviceBytes)},
 	}
+	if r.Commit != "sync" {
+		rows = append(rows, [2]string{"a crash could take", fmt.Sprintf("at most %s, accepted up to %s before",
+			FormatBytes(r.RiskBytes), Micros(r.RiskTime))})
+	}
 	if r.Verify != nil && r.Verify.OK {
 		rows = append(rows, [2]string{"verified", fmt.Sprintf("%d records read back after opening again", r.Verify.Checked)})
 	}
@@ -202,9 +206,6 @@ func (r *WALResult) WriteText(out io.Writer) error {
 		s := r.Spread
 		w.printf("\nthe median of %d; records/s from %s to %s, p99 from %s to %s\n", n,
 			Count(s.RecordsPerSecond.Min), Count(s.RecordsPerSecond.Max), Micros(s.P99.Min), Micros(s.P99.Max))
-	}
-	if r.Commit == "async" {
-		w.printf("\nasync: a crash takes up to %v of acknowledged records\n", asyncFlush)
 	}
 	if r.Interrupted {
 		w.printf("\nINTERRUPTED: partial results\n")

@@ -86,11 +86,18 @@ func checkpointLog(e *untorn.Engine, stop <-chan struct{}) error {
 			return nil
 		case <-tick.C:
 		}
-		if redo := e.DurableLSN(); redo >= last+logKept {
-			if err := e.Checkpoint(context.Background(), redo, nil); err != nil {
-				return err
-			}
-			last = redo
+		end := e.EndLSN()
+		if end < last+logKept {
+			continue
+		}
+		// With commit policy never nothing else makes the log durable.
+		err := e.WaitDurable(context.Background(), end)
+		if err == nil {
+			last = e.DurableLSN()
+			err = e.Checkpoint(context.Background(), last, nil)
+		}
+		if err != nil {
+			return err
 		}
 	}
 }

@@ -93,12 +93,15 @@ func (s *walSession) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.o = untorn.Options{Dir: dir, Backend: s.c.Backend, Commit: methods[s.c.Method], LogGroups: s.c.Groups}
+	s.o = untorn.Options{
+		Dir: dir, Backend: s.c.Backend, Commit: methods[s.c.Method], LogGroups: s.c.Groups,
+		Policy: policies[s.c.Commit], Unsafe: s.c.Commit == "never",
+	}
 	if s.e, err = untorn.Open(ctx, s.o); err != nil {
 		return err
 	}
 	for i := range s.c.Clients {
-		s.clients = append(s.clients, newAppender(s.e, i, s.c.RecordBytes, s.c.Commit == "sync"))
+		s.clients = append(s.clients, newAppender(s.e, i, s.c.RecordBytes))
 	}
 	return nil
 }
@@ -141,9 +144,6 @@ func (s *walSession) interval(ctx context.Context, profile io.Writer) (WALInterv
 	stop := make(chan struct{})
 	var helpers, wg sync.WaitGroup
 	helpers.Go(func() { failed <- checkpointLog(s.e, stop) })
-	if s.c.Commit == "async" {
-		helpers.Go(func() { failed <- flushOften(hard, s.e, stop) })
-	}
 	for _, k := range s.clients {
 		k.hist = newHistogram()
 		wg.Go(func() {
@@ -210,6 +210,7 @@ func (s *walSession) snapshot() walSnapshot {
 
 func (s *walSession) evaluate(a, b walSnapshot) WALInterval {
 	in := WALInterval{Seconds: b.at.Sub(a.at).Seconds(), Records: b.records - a.records, Depth: b.log.Depth}
+	in.RiskBytes, in.RiskTime = b.log.AtRisk.MaxBytes, micros(b.log.AtRisk.MaxAge)
 	n := float64(in.Records)
 	in.RecordsPerSecond = ratio(n, in.Seconds)
 	in.BytesPerSecond = in.RecordsPerSecond * float64(s.c.RecordBytes)
@@ -225,22 +226,6 @@ func (s *walSession) evaluate(a, b walSnapshot) WALInterval {
 	}
 	in.Latency = latency(all, true)
 	return in
-}
-
-// flushOften makes everything appended durable every asyncFlush.
-func flushOften(ctx context.Context, e *untorn.Engine, stop <-chan struct{}) error {
-	t := time.NewTicker(asyncFlush)
-	defer t.Stop()
-	for {
-		select {
-		case <-stop:
-			return e.WaitDurable(ctx, e.EndLSN())
-		case <-t.C:
-		}
-		if err := e.WaitDurable(ctx, e.EndLSN()); err != nil {
-			return err
-		}
-	}
 }
 
 // bareSync adds some DSYNC writes of one block to h.

@@ -17,8 +17,9 @@ type WALConfig struct {
 	Clients     int           `json:"clients"`      // 0 = 64
 	Duration    time.Duration `json:"duration_ns"`  // 0 = 10 s
 	Warmup      time.Duration `json:"warmup_ns"`    // 0 = 1 s; negative = none
-	// Commit is "sync": every append waits until its record is durable; or "async": no append waits,
-	// and a flush every 10 ms bounds what a crash may take. "" = sync.
+	// Commit is the commit policy. "sync": every append waits until its record is durable; "async": it
+	// waits only where more than 1 MiB or 10 ms of records would be at risk; "never": nothing is
+	// flushed but for checkpoints, and a crash may take everything since. "" = sync.
 	Commit string `json:"commit"`
 	// Method is how groups are made durable: "auto", "dsync" or "flush". "" = auto.
 	Method  string       `json:"method"`
@@ -30,9 +31,6 @@ type WALConfig struct {
 	// Profile gets a CPU profile of the last measured interval. nil = none.
 	Profile io.Writer `json:"-"`
 }
-
-// asyncFlush is how much an asynchronous commit may lose, in time.
-const asyncFlush = 10 * time.Millisecond
 
 func (c WALConfig) withDefaults() WALConfig {
 	def := func(p *int, v int) {
@@ -66,6 +64,10 @@ var methods = map[string]walstage.Commit{
 	"auto": walstage.CommitAuto, "dsync": walstage.CommitDSync, "flush": walstage.CommitFlush,
 }
 
+var policies = map[string]walstage.Policy{
+	"sync": walstage.PolicySync, "async": walstage.PolicyAsync, "never": walstage.PolicyNever,
+}
+
 // Validate returns every complaint, joined; each matches ErrUsage.
 func (c WALConfig) Validate() error {
 	c = c.withDefaults()
@@ -88,8 +90,8 @@ func (c WALConfig) Validate() error {
 	if c.Groups < 0 || c.Groups > 32 {
 		bad("groups in flight is %d, want 0 to 32", c.Groups)
 	}
-	if c.Commit != "sync" && c.Commit != "async" {
-		bad("unknown commit %q (sync, async)", c.Commit)
+	if _, ok := policies[c.Commit]; !ok {
+		bad("unknown commit %q (sync, async, never)", c.Commit)
 	}
 	if _, ok := methods[c.Method]; !ok {
 		bad("unknown method %q (auto, dsync, flush)", c.Method)
@@ -137,6 +139,9 @@ type WALInterval struct {
 	// DeviceBytes written to the log for each byte of a record: headers, frames and padding.
 	DeviceBytes float64 `json:"device_bytes_per_record_byte"`
 	Depth       int     `json:"groups_in_flight"`
+	// What a crash could have taken at most, at any moment since the log was opened.
+	RiskBytes int64   `json:"at_risk_bytes_max"`
+	RiskTime  float64 `json:"at_risk_us_max"`
 }
 
 // WALSpread over the repeats.

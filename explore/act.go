@@ -45,6 +45,7 @@ type act struct {
 	level      untorn.Level
 	lsn        untorn.LSN // of a write or a wait
 	recs       []uint64   // ids of records appended
+	sizes      []int64    // of them, with their frames
 	ends       []untorn.LSN
 	redo       untorn.LSN
 	payload    uint64

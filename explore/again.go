@@ -47,7 +47,7 @@ func (r *run) again(ctx context.Context, d *sim.Disk, t *tried, s second, buf *b
 	for i, p2 := range log.Points(at) {
 		exp, transition := s.exp, Recovery
 		if i > opened && strictFor(r.p.mode) {
-			exp, transition = expectAt(log, i, true), AfterWork
+			exp, transition = expectAt(log, i, true, r.p.opts.LossBytes), AfterWork
 		}
 		for _, c2 := range r.pick(p2, againChoice, rng) {
 			d2 := p2.Make(c2)

@@ -150,7 +150,12 @@ func (c *client) append() (untorn.LSN, bool) {
 	for range n {
 		w.recs++
 		a.recs = append(a.recs, w.recs)
-		data = append(data, payload(w.recs, 16+c.rng.IntN(600)*c.rng.IntN(8)))
+		size := 16 + c.rng.IntN(600)*c.rng.IntN(8)
+		if b := w.p.opts.LossBytes; b > 0 {
+			size = 16 + size%int(b/8) // one that is more than may be lost is in the log or not when its append fails
+		}
+		data = append(data, payload(w.recs, size))
+		a.sizes = append(a.sizes, int64(8+len(data[len(data)-1])))
 	}
 	w.mu.Unlock()
 	w.disk.Mark(mark{a, begun})

@@ -168,7 +168,7 @@ func (r *rig) open() bool {
 		return false
 	}
 	log := r.disk.Log()
-	x := expectAt(log, log.Len(), strictFor(r.p.mode))
+	x := expectAt(log, log.Len(), strictFor(r.p.mode), r.p.opts.LossBytes)
 	for _, c := range x.judge(a.seen, pass{}) {
 		w.complain(c)
 	}

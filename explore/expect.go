@@ -36,6 +36,9 @@ type record struct {
 	id    uint64
 	end   untorn.LSN
 	batch int // act that appended it
+	bytes int64
+	// accepted: its append had returned.
+	accepted bool
 }
 
 type checkpoint struct {
@@ -59,16 +62,17 @@ type expect struct {
 	proven untorn.LSN
 	knew   map[int]untorn.LSN // by append: acked when it began
 	strict bool               // what an open returned is durable
+	bound  int64              // bytes of records commit policy async may lose; 0 = any
 }
 
 // expectAt walks the marks. Acknowledgements count up to the crash point; permissions, which are
 // versions begun and records appended, up to the next open.
-func expectAt(log *sim.Log, at int, strict bool) *expect {
+func expectAt(log *sim.Log, at int, strict bool, bound int64) *expect {
 	x := &expect{
 		catalogs: []catalog{{}}, floor: map[pageKey]uint64{}, ceil: map[pageKey]uint64{},
 		floorBy: map[pageKey]*act{}, accepted: map[pageKey]uint64{}, checkpoints: []checkpoint{{}},
 		knew:   map[int]untorn.LSN{},
-		strict: strict,
+		strict: strict, bound: bound,
 	}
 	syncs := map[*act]map[pageKey]uint64{}
 	for i, v := range log.Marks(log.Len()) {
@@ -99,7 +103,7 @@ func (x *expect) permit(m mark) {
 		}
 	case m.a.kind == actAppend && m.p == done:
 		for i, id := range m.a.recs {
-			x.records = append(x.records, record{id, m.a.ends[i], m.a.id})
+			x.records = append(x.records, record{id: id, end: m.a.ends[i], batch: m.a.id, bytes: m.a.sizes[i]})
 		}
 		for i := len(x.records) - 1; i > 0 && x.records[i].end < x.records[i-1].end; i-- {
 			x.records[i], x.records[i-1] = x.records[i-1], x.records[i]
@@ -117,6 +121,10 @@ func (x *expect) take(m mark, syncs map[*act]map[pageKey]uint64) {
 	case actAppend:
 		if m.p == begun {
 			x.knew[a.id] = x.acked
+		}
+		for i := range x.records {
+			r := &x.records[i]
+			r.accepted = r.accepted || m.p == done && r.batch == a.id
 		}
 	case actWait:
 		if m.p == done {

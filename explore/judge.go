@@ -13,19 +13,20 @@ type complaint struct {
 
 // The kinds of complaint.
 const (
-	Refused  = "refused"   // a healthy state did not open
-	LostRec  = "record"    // a record is missing, wrong, or came back
-	Older    = "older"     // a page is older than acknowledged
-	Newer    = "newer"     // a page is newer than the log, or came back
-	Torn     = "torn"      // a page is no version, and the engine did not notice
-	Damaged  = "damaged"   // a page is no version, and the engine said so
-	Files    = "files"     // the catalogue is neither before nor after the last change
-	Redo     = "redo"      // the checkpoint is neither the last nor the one under way
-	Differs  = "differs"   // recovery run again returned something else
-	Failed   = "failed"    // a call failed with no fault injected
-	Stuck    = "stuck"     // the engine came to rest with calls waiting
-	Disorder = "disorder"  // two writes of one page raced
-	Stale    = "staleread" // a read returned something else than the newest accepted image
+	Refused   = "refused"   // a healthy state did not open
+	LostRec   = "record"    // a record is missing, wrong, or came back
+	Older     = "older"     // a page is older than acknowledged
+	Newer     = "newer"     // a page is newer than the log, or came back
+	Torn      = "torn"      // a page is no version, and the engine did not notice
+	Damaged   = "damaged"   // a page is no version, and the engine said so
+	Files     = "files"     // the catalogue is neither before nor after the last change
+	LossBound = "loss"      // more accepted records are gone than commit policy async allows
+	Redo      = "redo"      // the checkpoint is neither the last nor the one under way
+	Differs   = "differs"   // recovery run again returned something else
+	Failed    = "failed"    // a call failed with no fault injected
+	Stuck     = "stuck"     // the engine came to rest with calls waiting
+	Disorder  = "disorder"  // two writes of one page raced
+	Stale     = "staleread" // a read returned something else than the newest accepted image
 )
 
 // pass is what a judge lets pass, because a fault explains it.
@@ -85,6 +86,7 @@ func (x *expect) judgeLog(s *observed, complain complainer) {
 		}
 	}
 	if n := len(s.records); n < len(want) {
+		x.judgeLoss(want[n:], complain)
 		w := want[n]
 		if w.end <= x.acked {
 			complain(LostRec, "", -1, "the log ends at LSN %d; record %d ending at %d is missing, and LSN %d had been acknowledged durable to %v",
@@ -92,6 +94,20 @@ func (x *expect) judgeLog(s *observed, complain complainer) {
 		} else if n > 0 && want[n-1].batch == w.batch {
 			complain(LostRec, "", -1, "record %d is missing of a batch whose record %d is there", w.id, want[n-1].id)
 		}
+	}
+}
+
+// judgeLoss holds what commit policy async accepted and the crash took against its bound.
+func (x *expect) judgeLoss(gone []record, complain complainer) {
+	lost := int64(0)
+	for _, r := range gone {
+		if r.accepted {
+			lost += r.bytes
+		}
+	}
+	if x.bound > 0 && lost > x.bound {
+		complain(LossBound, "", -1, "%d bytes of accepted records are gone, from record %d on; commit policy async allows %d",
+			lost, gone[0].id, x.bound)
 	}
 }
 

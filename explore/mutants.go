@@ -76,7 +76,11 @@ var tunings = map[string]tune{
 	"no-dir-sync":           at(Opening, Growth, Segment, SuperUpdate),
 	"zombie-writes":         zombies,
 	"lsn-before-checksum":   at(BeforeDest, AfterDest),
-	LinkedShortWrite:        func(p *profile, rng *rand.Rand) { calm(p, rng); p.trouble = shortWrite; p.disk.LinkedShortWrite = true },
+	"async-unbounded": func(p *profile, rng *rand.Rand) {
+		at(LogCommit, BeforeDWB)(p, rng)
+		p.async(700)
+	},
+	LinkedShortWrite: func(p *profile, rng *rand.Rand) { calm(p, rng); p.trouble = shortWrite; p.disk.LinkedShortWrite = true },
 }
 
 // LinkedShortWrite is a mutant of the ring, not of the engine: what a short write left out is lost,

@@ -84,6 +84,9 @@ func newProfile(seed uint64, mode untorn.Mode, m mutant) *profile {
 	p.opts.IdleFlush = []time.Duration{time.Hour, time.Hour, time.Hour, time.Millisecond}[rng.IntN(4)]
 	p.opts.LogGroups = pick(1, 3, 3)
 	p.opts.LogDepth = 1 + rng.IntN(p.opts.LogGroups)
+	if rng.IntN(4) == 0 {
+		p.async(int64(pick(700, 3000)))
+	}
 	p.trouble = trouble(rng.IntN(int(diskFull)+2) % (int(diskFull) + 1)) // none twice as often
 	p.where = []string{"/dwb/", "/data/", "/data/", "/wal/", "/super"}[rng.IntN(5)]
 	p.after = rng.IntN(12)
@@ -98,6 +101,11 @@ func newProfile(seed uint64, mode untorn.Mode, m mutant) *profile {
 		p.disk.Capacity = super.FileBytes + regions + 3*p.opts.SegmentBytes + int64(p.pages+8)*int64(p.pageSize) + int64(rng.IntN(300<<10))
 	}
 	return p
+}
+
+// async has the log's commit policy bound what may be lost. Time is no bound here: there is no clock.
+func (p *profile) async(bytes int64) {
+	p.opts.Policy, p.opts.LossBytes, p.opts.LossTime = walstage.PolicyAsync, bytes, time.Hour
 }
 
 // engineOn are the options of an engine on a disk.
@@ -117,8 +125,8 @@ func (p *profile) probe(context.Context, string) (untorn.Probed, error) {
 }
 
 func (p *profile) String() string {
-	return fmt.Sprintf("seed %d: mode %s, mutant %s, pages of %d, %d clients, batches %d/%d, log commit %v, dwb sync %d, sector %d/%d, trouble: %v %s after %d",
-		p.seed, p.mode, p.mutant.name, p.pageSize, p.clients, p.opts.Batches, p.opts.Unflushed, p.opts.Commit, p.opts.DWBSync,
+	return fmt.Sprintf("seed %d: mode %s, mutant %s, pages of %d, %d clients, batches %d/%d, log commit %v %v, dwb sync %d, sector %d/%d, trouble: %v %s after %d",
+		p.seed, p.mode, p.mutant.name, p.pageSize, p.clients, p.opts.Batches, p.opts.Unflushed, p.opts.Commit, p.opts.Policy, p.opts.DWBSync,
 		p.disk.Sector, p.disk.Physical, p.trouble, p.where, p.after)
 }
 

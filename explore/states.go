@@ -65,7 +65,7 @@ func (r *run) plan(ctx context.Context, jobs chan<- job) {
 		if ctx.Err() != nil {
 			return
 		}
-		exp := expectAt(r.log, i, strictFor(r.p.mode))
+		exp := expectAt(r.log, i, strictFor(r.p.mode), r.p.opts.LossBytes)
 		for _, c := range r.pick(pt, per, rng) {
 			deep := rng.IntN(r.p.deep) == 0
 			rot := r.p.rot > 0 && rng.IntN(r.p.rot) == 0
@@ -103,7 +103,7 @@ func (r *run) replay(only *Replay, jobs chan<- job) {
 		return
 	}
 	pt := r.log.Replay(only.At)
-	exp := expectAt(r.log, only.At, strictFor(r.p.mode))
+	exp := expectAt(r.log, only.At, strictFor(r.p.mode), r.p.opts.LossBytes)
 	for c := range pt.Choices(r.p.exploration()) {
 		if c.Name == only.Choice {
 			jobs <- func(ctx context.Context, buf *buffers) { r.cut(ctx, pt, c, exp, nil, true, false, buf) }

@@ -34,6 +34,7 @@ const (
 	NoDirSync                             // directories are never flushed
 	ZombieWrites                          // I11: only the lock file is locked
 	LSNFirst                              // a page's LSN is believed before its checksum
+	AsyncUnbounded                        // commit policy async: appends pass over its bounds
 )
 
 var mutantNames = map[string]Mutant{
@@ -45,7 +46,7 @@ var mutantNames = map[string]Mutant{
 	"recovery-trusts-reads": RecoveryTrusts, "super-all-at-once": SuperAllAtOnce,
 	"truncate-corruption": TruncateCorruption, "tail-returns": TailReturns,
 	"sub-block-group": SubBlockGroup, "no-dir-sync": NoDirSync, "zombie-writes": ZombieWrites,
-	"lsn-before-checksum": LSNFirst,
+	"lsn-before-checksum": LSNFirst, "async-unbounded": AsyncUnbounded,
 }
 
 // Has reports whether x is in the set.

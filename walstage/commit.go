@@ -71,6 +71,7 @@ func (l *Log) want(lsn page.LSN) error {
 	if end := l.End(); lsn > end {
 		return l.refuse("wait", fmt.Errorf("%w: %d, it ends at %d", ErrLSNBeyondLog, lsn, end))
 	}
+	l.needs(lsn)
 	if g := l.groupOf(lsn); g == l.open {
 		g.wanted = true
 	}
@@ -276,25 +277,82 @@ func (l *Log) complete(g *group, took time.Duration, err error, woken []*waiter)
 		return woken
 	}
 	g.written = true
-	l.stats.Groups++
-	l.stats.GroupBytes += uint64(g.size)
-	l.stats.Busy += took
-	stages.RecordNanos(l.groupNanos, took)
-	_ = l.groupRecords.RecordValue(int64(g.records))
-	l.depth.observe(g.size, took)
-	n := 0
-	for n < l.sent && l.queue[n].written {
-		d := l.queue[n]
-		l.durable.Store(uint64(d.end))
-		l.segs.note(d.seg, d.off)
+	if g.size > 0 {
+		l.stats.Groups++
+		l.stats.GroupBytes += uint64(g.size)
+		l.stats.Busy += took
+		stages.RecordNanos(l.groupNanos, took)
+		_ = l.groupRecords.RecordValue(int64(g.records))
+		l.depth.observe(g.size, took)
+		if l.method == commitLater {
+			l.wrote(g.seg)
+		}
+	}
+	return l.acknowledge(woken)
+}
+
+// acknowledge announces the groups before the first that is still being written. What else it takes
+// is done first, without the mutex and by one goroutine at a time, which then announces what was
+// written meanwhile.
+func (l *Log) acknowledge(woken []*waiter) []*waiter {
+	for l.failed == nil && !l.proving {
+		n := 0
+		for n < l.sent && l.queue[n].written {
+			n++
+		}
+		if n == 0 {
+			return woken
+		}
+		soft, err := l.prove()
+		if err != nil {
+			l.fail(err)
+		}
+		if l.failed != nil {
+			return woken
+		}
+		woken = l.release(n, soft, woken)
+	}
+	return woken
+}
+
+// prove does what a group that has been written still lacks to be acknowledged. soft means that
+// nobody needs it: it stays as it is.
+func (l *Log) prove() (soft bool, err error) {
+	if l.method != commitLater {
+		return false, nil
+	}
+	if l.risk.must <= l.Durable() {
+		return true, nil
+	}
+	l.proving = true
+	err = l.flushWritten()
+	l.proving = false
+	if l.stage == stopping {
+		l.room.Broadcast()
+	}
+	return false, err
+}
+
+// release takes the first n groups out of the queue: durable, or soft.
+func (l *Log) release(n int, soft bool, woken []*waiter) []*waiter {
+	now := time.Now()
+	if !soft {
+		l.harden(now)
+	}
+	for _, d := range l.queue[:n] {
+		if d.size > 0 {
+			l.segs.note(d.seg, d.off)
+		}
+		if soft {
+			l.soften(d)
+		} else {
+			l.durable.Store(uint64(d.end))
+			l.safe(d, now)
+		}
 		woken = append(woken, d.waiters...)
 		clear(d.waiters)
 		d.waiters = d.waiters[:0]
 		l.free = append(l.free, d)
-		n++
-	}
-	if n == 0 {
-		return woken
 	}
 	l.queue = l.queue[:copy(l.queue, l.queue[n:])]
 	l.sent -= n

@@ -20,8 +20,9 @@ type group struct {
 	limit   int // how far this group may be filled
 	fill    int
 	records uint32
-	crc     uint32   // of the payload so far, computed while the bytes are in the cache
-	end     page.LSN // of the last record
+	crc     uint32    // of the payload so far, computed while the bytes are in the cache
+	born    time.Time // when its first record was accepted
+	end     page.LSN  // of the last record
 
 	wanted  bool // somebody waits for it: write it as soon as the depth allows
 	written bool // complete, but an earlier group may not be
@@ -58,6 +59,9 @@ func (g *group) put(kind uint8, rec []byte) (start, end page.LSN) {
 // write makes the group durable; on return it may be acknowledged if the error is nil (I3).
 func (g *group) write(o *Options, method Commit) (took time.Duration, err error) {
 	begin := time.Now()
+	if g.size == 0 {
+		return 0, nil // it stands for what was written before (needs)
+	}
 	g.op = ring.Op{Kind: ring.Write, File: g.seg.file, Off: g.off, Buf: g.buf[:g.size]}
 	if method == CommitDSync {
 		g.op.Flags = ring.DSync

@@ -50,6 +50,8 @@ type Log struct {
 	notes   []note
 	blocked int // appenders in room.Wait
 	busy    int // groups left to be written without gather
+	proving bool
+	risk    risk
 
 	supply supply
 	flow   flow
@@ -136,6 +138,10 @@ func (d *Dir) Start(ctx context.Context, epoch uint64, t *Tail) (*Log, error) {
 	l.mu.Lock()
 	l.measure()
 	l.mu.Unlock()
+	l.risk.kick = make(chan struct{}, 1)
+	if l.o.Policy == PolicyAsync {
+		l.task("wal age", l.ager)
+	}
 	l.supply.ask()
 	return l, nil
 }
@@ -150,7 +156,9 @@ func (l *Log) task(name string, run func()) {
 
 // Append adds one record and returns its positions. The record is copied before Append returns; it
 // is durable when Durable reaches end. Kind 0 is the user's, others are the engine's, which may use
-// the headroom. Append waits while all groups are on their way to the disk.
+// the headroom. Append waits while all groups are on their way to the disk, and with PolicyAsync
+// while its bounds say so; a record larger than LossBytes is durable when Append returns, and if that
+// fails the error is a *WaitError: it may be in the log or not.
 func (l *Log) Append(kind uint8, rec []byte) (start, end page.LSN, err error) {
 	if len(rec) == 0 {
 		return 0, 0, l.refuse("append", ErrEmpty)
@@ -168,8 +176,9 @@ func (l *Log) Append(kind uint8, rec []byte) (start, end page.LSN, err error) {
 	l.end.Store(uint64(end))
 	l.stats.Records++
 	l.stats.RecordBytes += uint64(len(rec))
+	l.took(g, frameSize+len(rec))
 	l.mu.Unlock()
-	return start, end, nil
+	return start, end, l.settleLarge(frameSize+len(rec), end)
 }
 
 // AppendBatch adds user records that become durable together or not at all, and appends their ends
@@ -188,19 +197,22 @@ func (l *Log) AppendBatch(recs [][]byte, ends []page.LSN) ([]page.LSN, error) {
 	}
 	l.slow()
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	g, err := l.reserve(need, 0)
 	if err != nil {
+		l.mu.Unlock()
 		return ends, err
 	}
 	for _, r := range recs {
 		_, end := g.put(0, r)
 		ends = append(ends, end)
 	}
-	l.end.Store(uint64(g.end))
+	end := g.end
+	l.end.Store(uint64(end))
 	l.stats.Records += uint64(len(recs))
 	l.stats.RecordBytes += uint64(data)
-	return ends, nil
+	l.took(g, need)
+	l.mu.Unlock()
+	return ends, l.settleLarge(need, end)
 }
 
 func (l *Log) refuse(op string, err error) error {
@@ -225,6 +237,10 @@ func (l *Log) reserve(need int, kind uint8) (*group, error) {
 			if err := l.awaitRoom(ErrLogFull); err != nil {
 				return nil, err
 			}
+			continue
+		}
+		if l.exceeds(need) {
+			l.hurry()
 			continue
 		}
 		if g := l.open; g != nil && g.fill+need > g.limit {
@@ -270,6 +286,7 @@ func (l *Log) openGroup() *group {
 	g := l.free[len(l.free)-1]
 	l.free = l.free[:len(l.free)-1]
 	g.reset(l.cur, l.off, int(min(int64(len(g.buf)), l.cur.length-l.off)))
+	g.born = time.Now()
 	l.open = g
 	l.gauge(false)
 	return g
@@ -379,7 +396,7 @@ func (l *Log) shutdown(readers bool) error {
 	close(l.stop)
 	l.work.Broadcast()
 	l.room.Broadcast()
-	for l.writing > 0 {
+	for l.writing > 0 || l.proving {
 		l.room.Wait()
 	}
 	l.mu.Unlock()

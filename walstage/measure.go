@@ -15,6 +15,9 @@ const measureRounds = 8
 // but zeros or a recycled segment's older life. Without room to measure it takes CommitDSync.
 func chooseCommit(ctx context.Context, o *Options, at place) (Commit, error) {
 	b := int64(o.Block)
+	if o.Policy == PolicyNever {
+		return commitLater, nil
+	}
 	if o.Commit != CommitAuto {
 		return o.Commit, nil
 	}

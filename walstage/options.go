@@ -18,10 +18,12 @@ const (
 	CommitAuto  Commit = iota // measure both when the log starts and take the faster one
 	CommitDSync               // one write with RWF_DSYNC
 	CommitFlush               // a write, and when it has completed an fdatasync
+
+	commitLater // PolicyNever: a write
 )
 
 func (c Commit) String() string {
-	return [...]string{"auto", "dsync", "flush"}[min(c, 2)]
+	return [...]string{"auto", "dsync", "flush", "later"}[min(c, 3)]
 }
 
 const (
@@ -62,6 +64,12 @@ type Options struct {
 	InFlight int
 	// Commit is how a group is made durable. 0 = measure.
 	Commit Commit
+	// Policy says what WaitCommit waits for. PolicyNever is unsafe: it is there to be compared with.
+	Policy Policy
+	// LossBytes and LossTime are the bounds of PolicyAsync: no more bytes of records than that, and no
+	// longer a span of them, are ever accepted and not durable. 0 = 1 MiB and 10 ms.
+	LossBytes int64
+	LossTime  time.Duration
 	// LockWait bounds how long OpenDir waits for segments locked by another process, whose queued
 	// I/O may outlive it (I11). 0 = 5 s; negative = do not wait.
 	LockWait time.Duration
@@ -93,6 +101,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Depth == 0 {
 		o.Depth = 1
+	}
+	if o.Policy == PolicyAsync && o.LossBytes == 0 {
+		o.LossBytes = DefaultLossBytes
+	}
+	if o.Policy == PolicyAsync && o.LossTime == 0 {
+		o.LossTime = DefaultLossTime
 	}
 	if o.LockWait == 0 {
 		o.LockWait = 5 * time.Second
@@ -151,6 +165,15 @@ func (o Options) Validate() error {
 	}
 	if o.Commit > CommitFlush {
 		bad("unknown Commit %d", o.Commit)
+	}
+	if o.Policy > PolicyNever {
+		bad("unknown Policy %d", o.Policy)
+	}
+	if o.LossBytes < 0 || o.LossTime < 0 {
+		bad("LossBytes %d, LossTime %v: a bound is not negative", o.LossBytes, o.LossTime)
+	}
+	if o.Policy != PolicyAsync && (o.LossBytes != 0 || o.LossTime != 0) {
+		bad("LossBytes and LossTime are bounds of policy async, this is %v", o.Policy)
 	}
 	return errors.Join(errs...)
 }

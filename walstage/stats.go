@@ -35,6 +35,8 @@ type Stats struct {
 	Durable  page.LSN
 	End      page.LSN
 	Commit   Commit
+	Policy   Policy
+	AtRisk   AtRisk
 }
 
 // Stats returns a snapshot.
@@ -49,6 +51,7 @@ func (l *Log) Stats() Stats {
 	s.GroupNanos, s.GroupRecords = stages.QuantilesOf(l.groupNanos), stages.QuantilesOf(l.groupRecords)
 	s.FullWaits, s.Slowed, s.Pressure = l.flow.waits, l.flow.pauses, l.flow.now
 	s.Used, s.Limit = l.flow.before+l.off, l.flow.limit
+	s.Policy, s.AtRisk = l.o.Policy, l.atRisk()
 	s.Depth, s.Commit = l.depth.target, l.method
 	s.Durable, s.End = l.Durable(), l.End()
 	return s

@@ -122,14 +122,15 @@ Examples
 const helpWAL = `untornbench wal measures the log alone: clients append a record and wait until it is durable.
 
 usage: untornbench wal [-dir D] [-record 1024] [-clients 64] [-duration 10s] [-warmup 1s] [-repeat 1]
-         [-commit sync|async] [-method auto|dsync|flush] [-groups N]
+         [-commit sync|async|never] [-method auto|dsync|flush] [-groups N]
          [-backend auto|uring|threads|buffered] [-verify] [-keep] [-json FILE]
          [-cpuprofile FILE]
 
   -record N        bytes of a record (default 1024), 16 to 256KiB
   -clients N       callers, each with one record at a time (default 64)
-  -commit C        sync: every append waits until its record is durable (default); async: none does,
-                   and a flush every 10 ms bounds what a crash may take
+  -commit C        sync: every append waits until its record is durable (default); async: it waits
+                   only where more than 1 MiB or 10 ms of records would be at risk; never: nothing is
+                   flushed but for checkpoints, and a crash may take all since: shows what flushes cost
   -method M        how groups are made durable: DSYNC writes, a write and a flush, or what is faster
                    here (default auto)
   -groups N        most groups in flight (default: the engine's 4; it starts with one and adapts)
