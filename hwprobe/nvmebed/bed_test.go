@@ -58,3 +58,15 @@ func TestSpec(t *testing.T) {
 		}
 	}
 }
+
+// TestShow: the verdict is the last line about the bed, and complaints are counted: a guest that is
+// stopped by the clock passes for slow only without any.
+func TestShow(t *testing.T) {
+	said := show(strings.NewReader("boot\r\n  falls short: XFS: no\r\nx nvmebed: FAIL 1\r\n\r\n[ 1.0] reboot\r\n"))
+	if said.verdict != "nvmebed: FAIL 1" || said.complaints != 1 || said.at.IsZero() {
+		t.Errorf("%+v", said)
+	}
+	if said := show(strings.NewReader("boot\n")); said.verdict != "" || said.complaints != 0 {
+		t.Errorf("%+v", said)
+	}
+}

@@ -7,7 +7,9 @@
 // qemu (11 or newer, for limits by namespace), a kernel and its modules are fetched as packages
 // by the machine's own apt, from the archive it already uses, into a cache folder; nothing is
 // installed. Where that is not possible it says "SKIP" with the reason, and exits 0. The exit
-// status is 0 for a pass or a skip, 1 if anything fell short, 3 if the bed itself did not work.
+// status is 0 for a pass or a skip, 1 if anything fell short, 3 if the bed itself did not work. A
+// guest that is still going when its time is over, without a complaint by then, is a skip: the
+// machine is too slow for it. One that has fallen silent is not.
 package main
 
 import (
@@ -33,6 +35,7 @@ type config struct {
 	cache   string
 	noFetch bool
 	timeout time.Duration
+	fetch   time.Duration
 	keep    bool
 }
 
@@ -42,6 +45,7 @@ func main() {
 		"folder for packages and what is unpacked of them")
 	flag.BoolVar(&c.noFetch, "no-fetch", false, "fetch nothing; skip if something is missing")
 	flag.DurationVar(&c.timeout, "timeout", 5*time.Minute, "bound on the guest's whole run")
+	flag.DurationVar(&c.fetch, "fetch-timeout", 3*time.Minute, "bound on fetching packages")
 	flag.BoolVar(&c.keep, "keep", false, "keep the images and the initramfs")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -66,12 +70,12 @@ func defaultCache() string {
 }
 
 func run(ctx context.Context, c config) error {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	parts, err := find(ctx, c)
+	parts, err := findInTime(ctx, c)
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
 	work, err := os.MkdirTemp("", "nvmebed-*")
 	if err != nil {
 		return err
@@ -81,6 +85,7 @@ func run(ctx context.Context, c config) error {
 	} else {
 		defer os.RemoveAll(work)
 	}
+	began := time.Now()
 	initrd := filepath.Join(work, "initrd")
 	if err := buildInitrd(ctx, parts, work, initrd); err != nil {
 		return err
@@ -89,5 +94,20 @@ func run(ctx context.Context, c config) error {
 	if err != nil {
 		return err
 	}
-	return boot(ctx, parts, initrd, args)
+	if err := boot(ctx, parts, initrd, args); err != nil {
+		return err
+	}
+	fmt.Printf("nvmebed: %.0f s\n", time.Since(began).Seconds())
+	return nil
+}
+
+// findInTime gives up, as a skip, when a mirror does not answer.
+func findInTime(ctx context.Context, c config) (parts, error) {
+	in, cancel := context.WithTimeout(ctx, c.fetch)
+	defer cancel()
+	p, err := find(in, c)
+	if err != nil && ctx.Err() == nil && in.Err() != nil {
+		return p, skip("qemu and a kernel could not be fetched within %s: %v", c.fetch, err)
+	}
+	return p, err
 }
