@@ -161,3 +161,16 @@ func (j *Judge) Look(w *Work) (*Result, error) {
 
 // ShapeOf is a random shape by its seed.
 func ShapeOf(seed uint64) Shape { return RandomShape(rand.New(rand.NewPCG(seed, 2))) }
+
+// Acks counts the acknowledgements among told events.
+func Acks(events []byte) (pages, records uint64) {
+	_ = readEvents(bytes.NewReader(events), func(e event) { // what cannot be read is not counted
+		switch e.kind {
+		case evPageAck:
+			pages++
+		case evRecordAck:
+			records++
+		}
+	})
+	return pages, records
+}

@@ -35,7 +35,7 @@ type command struct {
 // commands in the order they are listed in.
 func commands() []command {
 	return []command{inspectCommand, dumpCommand, verifyCommand, recoverCommand, rebuildCommand,
-		demoCommand, tortureCommand, exploreCommand, certifyCommand}
+		demoCommand, tortureCommand, pullCommand, exploreCommand, certifyCommand}
 }
 
 func main() {
