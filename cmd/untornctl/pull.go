@@ -64,9 +64,10 @@ Examples
   witness$ untornctl pull -listen 0.0.0.0:7070 -out told.untorn
   victim#  untornctl pull -dir /srv/data/pull -report witness:7070
   victim#  echo b > /proc/sysrq-trigger
-  victim#  scp witness:told.untorn /tmp && untornctl pull -verify -dir /srv/data/pull -told /tmp/told.untorn
-  victim#  untornctl pull -dir /srv/data/pull -report witness:7070          the next round, same file
-  here$    untornctl pull -listen :7070 & untornctl pull -dir /tmp/p -report localhost:7070 -duration 10s
+  victim#  scp witness:told.untorn /tmp
+  victim#  untornctl pull -verify -dir /srv/data/pull -told /tmp/told.untorn
+  victim#  untornctl pull -dir /srv/data/pull -report witness:7070      the next round, same file
+  both$    untornctl pull -listen :7070 & untornctl pull -dir p -report localhost:7070 -duration 9s
 `}
 
 // pullFlags is the command line of pull.
