@@ -385,6 +385,11 @@ func (s *Stage) submitDirect() bool {
 		return false
 	}
 	s.left(b, 1)
+	for i := range b.Entries {
+		if e := &b.Entries[i]; e.Imaged { // its image is durable: the log is, through MaxLSN
+			e.Ack(stages.Protected)
+		}
+	}
 	s.toData(b)
 	return true
 }

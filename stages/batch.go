@@ -30,6 +30,8 @@ type Entry struct {
 	CRC   uint32
 	State State
 	Frame aligned.Frame
+	// Imaged: the log holds an image of this very write.
+	Imaged bool
 	// Borrowed: the frame is that of an older entry of the page, which datastage holds and which
 	// this one will supersede there. Until then it is not this entry's to give back.
 	Borrowed bool
@@ -124,9 +126,10 @@ func (b *Batch) Add(f *File, p *PageWrite) *Entry {
 
 // Set gives a queued entry the image of p and raises MaxLSN to cover it.
 func (b *Batch) Set(e *Entry, p *PageWrite) {
-	e.LSN, e.CRC, e.Frame = p.LSN, p.CRC, p.Frame
+	e.LSN, e.CRC, e.Frame, e.Imaged = p.LSN, p.CRC, p.Frame, p.Imaged
 	e.Wait(&p.W)
 	if !e.File.ForeignLSN {
 		b.MaxLSN = max(b.MaxLSN, p.LSN)
 	}
+	b.MaxLSN = max(b.MaxLSN, p.Through)
 }

@@ -101,11 +101,17 @@ type Waiter struct {
 
 // PageWrite is one page of a Write. Its frame belongs to the engine from acceptance to S4.
 type PageWrite struct {
-	No    page.No
-	LSN   page.LSN
-	CRC   uint32 // page.ImageCRC of the frame
-	Frame aligned.Frame
-	W     Waiter // W.Call is nil when nobody waits
+	No  page.No
+	LSN page.LSN
+	// Through is how far the log must be durable, beyond LSN, before any copy is submitted: the end of
+	// the page image in the log that recovery would restore (I3).
+	Through page.LSN
+	// Imaged: that image is of this very write, so that it is Protected when the log is durable
+	// through it.
+	Imaged bool
+	CRC    uint32 // page.ImageCRC of the frame
+	Frame  aligned.Frame
+	W      Waiter // W.Call is nil when nobody waits
 }
 
 // Write asks for pages of one file to be written. The stage is done with the struct (but not with

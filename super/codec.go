@@ -181,6 +181,7 @@ func (w *writer) file(f *File) {
 	w.bool(f.ForeignLSN)
 	w.bool(f.SmallPages)
 	w.bool(f.Device)
+	w.u64(uint64(f.Images))
 }
 
 // reader takes fields off b; once bad it returns zeros.
@@ -228,6 +229,7 @@ func (r *reader) file() (f File) {
 	f.Format = string(r.bytes(MaxName))
 	f.Mode = string(r.bytes(MaxName))
 	f.ForeignLSN, f.SmallPages, f.Device = r.bool(), r.bool(), r.bool()
+	f.Images = page.LSN(r.u64())
 	if !page.ValidSize(f.PageSize) || f.Start < 0 || f.ID == 0 || f.Name == "" ||
 		f.Pages > uint64(1<<62)/uint64(max(f.PageSize, 1)) {
 		r.bad = true

@@ -41,6 +41,9 @@ type File struct {
 	ForeignLSN  bool
 	SmallPages  bool // pages smaller than the protocol block, asked for by name
 	Device      bool
+	// Images of its pages in the log count from here on: what is before is older than the last
+	// checkpoint, or than the mode the file is in.
+	Images page.LSN
 }
 
 // State is what super holds.
