@@ -183,6 +183,7 @@ func (f *File) judge(p *Probed) AtomicVerdict {
 // protection is what became of the mode that was asked for.
 type protection struct {
 	doublewrite, atomic bool
+	images              *pageImages
 	verdict             *AtomicVerdict // nil: not asked
 	override            string         // the rule that was overridden
 }
@@ -190,7 +191,10 @@ type protection struct {
 // protect decides how a file that nobody has written to yet is protected. The watermark is durable
 // past every batch that names it, so its first write may take any path (I7).
 func (e *Engine) protect(ctx context.Context, f *File, mode Mode, override string) (protection, error) {
-	pr := protection{doublewrite: mode == ModeDoublewrite}
+	pr := protection{doublewrite: mode == ModeDoublewrite || mode == ModeShadow, images: f.newImages(mode)}
+	if pr.images != nil {
+		return pr, e.checkImages(f)
+	}
 	if mode != ModeAtomic && mode != ModeAuto {
 		return pr, nil
 	}
@@ -230,6 +234,7 @@ func (e *Engine) protect(ctx context.Context, f *File, mode Mode, override strin
 func (f *File) set(pr protection) {
 	f.desc.Doublewrite, f.desc.Atomic = pr.doublewrite, pr.atomic
 	f.verdict, f.override = pr.verdict, pr.override
+	f.images.Store(pr.images)
 }
 
 // leaveAtomic moves a file to the doublewrite buffer because its stack is no longer what it was.
@@ -259,6 +264,9 @@ func (f *File) Protection() Mode {
 }
 
 func (f *File) protectionLocked() Mode {
+	if im := f.images.Load(); im != nil && im.left.Load() != nil {
+		return ModeDoublewrite
+	}
 	switch m := Mode(f.info.Mode); {
 	case m != ModeAtomic && m != ModeAuto:
 		return m

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/pageimage"
 	"github.com/untorn/untorn/super"
 )
 
@@ -50,7 +51,7 @@ func (e *Engine) applyCatalog(ctx context.Context, st *super.State, dry bool) er
 		if err != nil {
 			return &Error{Op: "recover", LSN: r.Start, Err: err}
 		}
-		if r.Kind == 0 {
+		if r.Kind == 0 || r.Kind == pageimage.Kind {
 			continue
 		}
 		var c catalogRecord

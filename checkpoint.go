@@ -38,11 +38,16 @@ func (e *Engine) checkpoint(ctx context.Context, redo page.LSN, payload []byte) 
 	if err := e.checkStacks(ctx); err != nil {
 		return err
 	}
+	from, err := e.turn(ctx)
+	if err != nil {
+		return err
+	}
 	if err := e.barrier(ctx, nil); err != nil {
 		return err
 	}
-	// Whatever super names is durable before it: the log through redo among it.
-	if err := e.log.WaitDurable(ctx, redo); err != nil {
+	// Whatever super names is durable before it: the log through redo among it, and through where
+	// images count from, or a log cut short by a crash would go on before it.
+	if err := e.log.WaitDurable(ctx, max(redo, from)); err != nil {
 		return err
 	}
 	stamp := super.Stamp{Epoch: st.Epoch, Checkpoint: st.Stamp.Checkpoint + 1}
@@ -50,7 +55,10 @@ func (e *Engine) checkpoint(ctx context.Context, redo page.LSN, payload []byte) 
 		return err
 	}
 	durable := e.log.Durable()
-	err := e.update(func(s *super.State) {
+	err = e.update(func(s *super.State) {
+		for i := range s.Files {
+			s.Files[i].Images = max(s.Files[i].Images, from)
+		}
 		s.Stamp = stamp
 		s.Redo = super.EpochLSN{Epoch: s.Epoch, LSN: redo}
 		s.Durable = super.EpochLSN{Epoch: s.Epoch, LSN: durable}

@@ -294,6 +294,9 @@ func (f *File) grow(ctx context.Context, pages uint64) error {
 	e.mu.Lock()
 	f.info.Pages = pages
 	e.mu.Unlock()
+	if im := f.images.Load(); im != nil {
+		im.grow(pages)
+	}
 	f.pages.Store(pages)
 	return nil
 }

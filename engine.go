@@ -66,6 +66,7 @@ type Engine struct {
 	group   stages.Group
 	dwbDone <-chan struct{}
 	calls   callPool
+	images  imageRing
 
 	mu     sync.Mutex // files, holds; never held over I/O
 	files  map[string]*File
@@ -175,6 +176,7 @@ func (e *Engine) start(st *super.State) error {
 		}
 	}()
 	e.calls.init()
+	e.images.init(o.ImageCodec)
 	e.dwb, err = dwbstage.New(dwbstage.Config{
 		Ring: e.page, File: e.places.dwb, Geometry: geometry(st), Engine: st.Engine, Epoch: st.Epoch,
 		InFlight: o.Batches, Unsynced: o.Unflushed, Direct: 16, Inbox: 256, Files: maxOpenFiles,

@@ -109,7 +109,7 @@ func upTo(n uint64) (nos []uint64) {
 // TestEndToEnd: every mode and backend, written, read, closed, opened again.
 func TestEndToEnd(t *testing.T) {
 	for _, backend := range []string{"auto", "threads", "buffered"} {
-		for _, mode := range []untorn.Mode{untorn.ModeDoublewrite, untorn.ModeDetect, untorn.ModeNone} {
+		for _, mode := range []untorn.Mode{untorn.ModeDoublewrite, untorn.ModeFullpage, untorn.ModeShadow, untorn.ModeDetect, untorn.ModeNone} {
 			t.Run(fmt.Sprintf("backend=%s,mode=%s", backend, mode), func(t *testing.T) {
 				o := small(t)
 				o.Backend = backendOf(backend)

@@ -23,9 +23,10 @@ type File struct {
 	io      fsys.File  // nil: missing, until the log says that it was removed
 	desc    *stages.File
 	pages   atomic.Uint64
-	check   bool   // reads verify the page's checksum
-	foreign bool   // pages are the caller's byte for byte: Format.Header is 0
-	headSeq uint64 // of the newer header; guarded by e.ddl
+	check   bool                       // reads verify the page's checksum
+	foreign bool                       // pages are the caller's byte for byte: Format.Header is 0
+	images  atomic.Pointer[pageImages] // nil: its mode logs none
+	headSeq uint64                     // of the newer header; guarded by e.ddl
 	// verdict and override are why the mode in use is what it is; guarded by e.mu.
 	verdict  *AtomicVerdict
 	override string
@@ -313,7 +314,8 @@ func (e *Engine) reopen(ctx context.Context, f *File, o FileOptions) error {
 		return &Error{Op: "open", File: f.info.Name, Err: err}
 	}
 	if change {
-		err := e.update(func(s *super.State) { s.ByID(f.info.ID).Mode = string(mode) })
+		// Images in the log are older than the first write in the new mode (I7).
+		err := e.forgetImages(ctx, f, func(i *super.File) { i.Mode = string(mode) })
 		if err != nil {
 			return err
 		}

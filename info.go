@@ -48,8 +48,8 @@ type FileInfo struct {
 	Protection string
 	Verdict    *AtomicVerdict
 	Override   string
-	// Refused counts atomic writes that the kernel refused; Moved is why the file left them for the
-	// doublewrite buffer, "" if it did not.
+	// Refused counts atomic writes that the kernel refused; Moved is why the file left them, or page
+	// images in a log that is full, for the doublewrite buffer; "" if it did not.
 	Refused  uint64
 	Moved    string
 	PageSize int
@@ -102,6 +102,9 @@ func (e *Engine) Info() Info {
 		if why := f.desc.Moved.Load(); why != nil {
 			moved = (*why).Error()
 		}
+		if im := f.images.Load(); im != nil && im.left.Load() != nil {
+			moved = (*im.left.Load()).Error()
+		}
 		d := false
 		if f.io != nil {
 			d, _ = f.io.Direct()
@@ -133,6 +136,9 @@ type Stats struct {
 	Memory aligned.Stats
 	// Refused counts atomic writes that the kernel refused, of the files that are open.
 	Refused uint64
+	// Images and ImageBytes count the page images logged, and the bytes of their records, of the files
+	// that are open.
+	Images, ImageBytes uint64
 	// PageTime is where accepted pages spent their time, all stages together.
 	PageTime stages.PageTime
 	// Retention says how much of the log is kept, and for whom.
@@ -173,6 +179,10 @@ func (e *Engine) Stats() Stats {
 	e.mu.Lock()
 	for _, f := range e.files {
 		s.Refused += f.desc.Refused.Load()
+		if im := f.images.Load(); im != nil {
+			s.Images += im.logged.Load()
+			s.ImageBytes += im.bytes.Load()
+		}
 	}
 	e.mu.Unlock()
 	if e.frames != nil {

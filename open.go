@@ -327,6 +327,10 @@ func (e *Engine) recover(ctx context.Context, st *super.State, dry bool) error {
 	var plan *recovery.Plan
 	if !clean {
 		ev.Raise(reclaim.Seq{Epoch: tail.Mark.Epoch, Num: tail.Mark.Num})
+		if in.Images, err = e.loggedImages(ctx, st); err != nil {
+			return err
+		}
+		in.Records = e.records
 		if plan, err = e.plan(ctx, in, ev); err != nil {
 			return err
 		}

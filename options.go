@@ -12,6 +12,7 @@ import (
 	"github.com/untorn/untorn/fsys"
 	"github.com/untorn/untorn/hwprobe"
 	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/pageimage"
 	"github.com/untorn/untorn/reclaim"
 	"github.com/untorn/untorn/ring"
 	"github.com/untorn/untorn/stages"
@@ -77,6 +78,12 @@ type Options struct {
 	LogGroups int
 	// LogDepth is how many of them are in flight from the start, and the least it adapts to. 0 = 1.
 	LogDepth int
+
+	// ImageCodec compresses page images in the log, where that makes them smaller. nil = none. Package
+	// pageimage/codecs has lz4 and zstd. ImageCodecs are those that an open can read besides: images
+	// in any other are refused with pageimage.ErrCodec.
+	ImageCodec  pageimage.Codec
+	ImageCodecs []pageimage.Codec
 
 	// IdleFlush is how long a written page may stay unflushed when nobody waits for it. 0 = 20 ms.
 	IdleFlush time.Duration
@@ -232,6 +239,15 @@ type Mode string
 const (
 	// ModeDoublewrite: every page goes through the doublewrite buffer first. The default.
 	ModeDoublewrite Mode = "doublewrite"
+	// ModeFullpage: the log holds the second copy. The first write of a page after each Checkpoint call
+	// (and after an open) logs the page's image; later ones rely on it and on the caller's records.
+	// After a crash, pages are what was acknowledged once the caller has replayed its records (Replay):
+	// a reopen may first return an older image. Every change of a page must be in a record that ends at
+	// the page's LSN, or be written with LSN 0 or as Unrecorded. Protected is the image being durable;
+	// a write that logs none waits for the destination flush.
+	ModeFullpage Mode = "fullpage"
+	// ModeShadow: doublewrite and an image of every write, for running both beside each other.
+	ModeShadow Mode = "shadow"
 	// ModeAtomic: no second copy. Every write carries RWF_ATOMIC, and the kernel refuses what it
 	// cannot write untorn. Opening is refused (ErrNotAtomic) where hwprobe does not prove it for this
 	// file and page size. A write the kernel refuses all the same moves the file to the doublewrite
@@ -297,13 +313,13 @@ func (o FileOptions) validate(e *Options) error {
 		bad("page size %d is not a power of two from %d to %d", o.PageSize, page.MinSize, page.MaxSize)
 	}
 	switch o.Mode {
-	case "", ModeDoublewrite, ModeAtomic, ModeAuto, ModeDetect:
+	case "", ModeDoublewrite, ModeFullpage, ModeShadow, ModeAtomic, ModeAuto, ModeDetect:
 	case ModeNone:
 		if !e.Unsafe && !e.ReadOnly {
 			bad("mode none can lose pages by design; Options.Unsafe allows it")
 		}
 	default:
-		bad("unknown mode %q (doublewrite, atomic, auto, detect, none)", o.Mode)
+		bad("unknown mode %q (doublewrite, fullpage, shadow, atomic, auto, detect, none)", o.Mode)
 	}
 	if o.Format != "" && page.FormatNamed(o.Format) == nil {
 		var known []string

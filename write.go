@@ -20,6 +20,10 @@ type PageWrite struct {
 	// LSN is the end of the last record that changed the page, 0 if none did. It never goes back. In
 	// files of another system's format it is the page's own LSN, or 0, which means the same.
 	LSN page.LSN
+	// Unrecorded says that a change of the page is in no record, so that a replay would not bring it
+	// back, although the page keeps an LSN. Modes fullpage and shadow log an image of it. (Of a page
+	// with LSN 0, and in a file with foreign LSNs, they do so anyway.) Other modes need not be told.
+	Unrecorded bool
 	// Data is exactly one page. The first PageHeader bytes are overwritten (in memory of Alloc) or
 	// ignored (elsewhere); in files of another system's format every byte is written as it is, and a
 	// page that fails that format's checks is refused (ErrPageDamaged). Memory of Alloc becomes the engine's with the call, for good and even if
@@ -244,7 +248,7 @@ func (f *File) write(ctx context.Context, pages []PageWrite, level Level) (p Pen
 		c.next = nil
 		err := f.prepare(ctx, c, pages)
 		if err == nil {
-			err = f.send(ctx, c)
+			err = f.deliver(ctx, c, pages)
 		} else {
 			f.giveBack(c)
 		}

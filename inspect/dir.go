@@ -10,6 +10,7 @@ import (
 	"github.com/untorn/untorn"
 	"github.com/untorn/untorn/aligned"
 	"github.com/untorn/untorn/fsys"
+	"github.com/untorn/untorn/pageimage"
 	"github.com/untorn/untorn/ring"
 	"github.com/untorn/untorn/super"
 	"github.com/untorn/untorn/walstage"
@@ -134,7 +135,7 @@ func catalog(ctx context.Context, st *super.State, log *walstage.Peek) (*super.S
 	var bad error
 	_, _, err := log.Walk(ctx, st.CatalogLSN, func(g *walstage.GroupHead) bool {
 		err := g.Each(func(r walstage.Record) bool {
-			if r.Kind == 0 || r.Start < st.CatalogLSN {
+			if r.Kind == 0 || r.Kind == pageimage.Kind || r.Start < st.CatalogLSN {
 				return true
 			}
 			c, err := untorn.ParseCatalogChange(r.Kind, r.Data)

@@ -10,6 +10,7 @@ import (
 	"github.com/untorn/untorn/dwbstage"
 	"github.com/untorn/untorn/fsys"
 	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/pageimage"
 	"github.com/untorn/untorn/reclaim"
 	"github.com/untorn/untorn/super"
 	"github.com/untorn/untorn/walstage"
@@ -247,6 +248,10 @@ func (d *Dir) DumpWAL(ctx context.Context, f WALFilter, visit func(*Record) erro
 }
 
 func (x *Record) describeChange(r walstage.Record) {
+	if r.Kind == pageimage.Kind {
+		x.describeImage(r)
+		return
+	}
 	x.Kind = fmt.Sprintf("engine(%d)", r.Kind)
 	c, err := untorn.ParseCatalogChange(r.Kind, r.Data)
 	if err != nil {
@@ -256,4 +261,15 @@ func (x *Record) describeChange(r walstage.Record) {
 	x.Kind = c.Op
 	x.Change = fmt.Sprintf("file %d (%s), %d pages of %d bytes, mode %s", c.File.ID, c.File.Name,
 		c.File.Pages, c.File.PageSize, c.File.Mode)
+}
+
+func (x *Record) describeImage(r walstage.Record) {
+	x.Kind = "image"
+	m, err := pageimage.Decode(r.Data)
+	if err != nil {
+		x.Change = err.Error()
+		return
+	}
+	x.Change = fmt.Sprintf("page %s, LSN %d, CRC %08x, %d of %d bytes stored, hole of %d, codec %d", m.Page,
+		m.LSN, m.CRC, m.Stored(), m.Len, m.HoleLen, m.Codec)
 }

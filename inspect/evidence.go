@@ -13,6 +13,7 @@ import (
 	"github.com/untorn/untorn/dwbstage"
 	"github.com/untorn/untorn/fsys"
 	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/pageimage"
 	"github.com/untorn/untorn/reclaim"
 	"github.com/untorn/untorn/super"
 	"github.com/untorn/untorn/walstage"
@@ -148,7 +149,7 @@ func (d *Dir) followLog(ctx context.Context, t *trail) error {
 		t.sawMark(reclaim.Seq{Epoch: g.Epoch})
 		t.sawMark(reclaim.Seq{Epoch: g.Mark.Epoch, Num: g.Mark.Num})
 		err = g.Each(func(r walstage.Record) bool {
-			if r.Kind == 0 {
+			if r.Kind == 0 || r.Kind == pageimage.Kind {
 				return true
 			}
 			c, err := untorn.ParseCatalogChange(r.Kind, r.Data)

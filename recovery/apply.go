@@ -40,7 +40,7 @@ func (p *Plan) Apply(ctx context.Context, acceptLoss bool) error {
 	if err := p.rewriteRegions(); err != nil {
 		return err
 	}
-	return p.writeDestinations()
+	return p.writeDestinations(ctx)
 }
 
 // Refuse is a *LostError if the plan loses pages and that is not accepted.
@@ -77,9 +77,9 @@ func (p *Plan) rewriteRegions() error {
 	return nil
 }
 
-func (p *Plan) writeDestinations() error {
+func (p *Plan) writeDestinations(ctx context.Context) error {
 	bounce := aligned.Alloc(page.MaxSize, max(p.in.Geometry.Block, 4096))
-	files := map[*stages.File]bool{}
+	dirty := map[*stages.File]bool{}
 	for _, x := range p.installs {
 		buf := bounce[:x.file.PageSize]
 		if x.image == nil {
@@ -87,16 +87,30 @@ func (p *Plan) writeDestinations() error {
 		} else {
 			copy(buf, x.image)
 		}
-		if err := p.in.Ring.Do(&ring.Op{Kind: ring.Write, File: x.file.IO, Off: x.file.Offset(x.no), Buf: buf}); err != nil {
-			return fmt.Errorf("installing page %d of %s: %w", x.no, x.file.Name, err)
+		if err := p.write(x, buf, dirty); err != nil {
+			return err
 		}
-		files[x.file] = true
-		p.Report.Installed++
 	}
-	for f := range files {
+	if err := p.restoreImages(ctx, dirty); err != nil {
+		return err
+	}
+	if err := p.rewrite(dirty); err != nil {
+		return err
+	}
+	for f := range dirty {
 		if err := p.in.Ring.Do(&ring.Op{Kind: ring.DataSync, File: f.IO}); err != nil {
 			return fmt.Errorf("flush of %s: %w", f.Name, err)
 		}
 	}
+	return nil
+}
+
+// write installs one page.
+func (p *Plan) write(x install, buf []byte, dirty map[*stages.File]bool) error {
+	if err := p.in.Ring.Do(&ring.Op{Kind: ring.Write, File: x.file.IO, Off: x.file.Offset(x.no), Buf: buf}); err != nil {
+		return fmt.Errorf("installing page %d of %s: %w", x.no, x.file.Name, err)
+	}
+	dirty[x.file] = true
+	p.Report.Installed++
 	return nil
 }

@@ -10,8 +10,9 @@ import (
 // TestDecideTable: exactly one row of the table fits any combination of answers, and it says what
 // I6 says, written here a second time as prose-shaped code.
 func TestDecideTable(t *testing.T) {
-	for bits := range 64 {
-		q := facts{bits&1 != 0, bits&2 != 0, bits&4 != 0, bits&8 != 0, bits&16 != 0, bits&32 != 0}
+	for bits := range 256 {
+		q := facts{bits&1 != 0, bits&2 != 0, bits&4 != 0, bits&8 != 0, bits&16 != 0, bits&32 != 0,
+			bits&64 != 0, bits&128 != 0}
 		fit := ""
 		for k := range table {
 			if table[k].fits(q) {
@@ -20,6 +21,12 @@ func TestDecideTable(t *testing.T) {
 		}
 		want := ""
 		switch {
+		case !q.exists && q.image && !q.whole:
+			want = "I"
+		case !q.exists && q.image && !q.ahead:
+			want = "J"
+		case !q.exists && q.image:
+			want = "K"
 		case !q.exists && q.whole:
 			want = "A"
 		case !q.exists:
@@ -55,6 +62,17 @@ func TestDecide(t *testing.T) {
 		{CRC: 1, Valid: false, LSN: 60, SameLSN: true},
 		{CRC: 1, Valid: true, LSN: 0, SameLSN: true},
 	}
+	images := []*Image{ // and what the log may hold
+		nil,
+		{LSN: 40, CRC: 1, SameLSN: true},
+		{LSN: 40, CRC: 1, SameLSN: true, Always: true},
+		{LSN: 50, CRC: destCRC, SameLSN: true},
+		{LSN: 50, CRC: 1, SameLSN: true},
+		{LSN: 50, CRC: 1, SameLSN: true, Always: true},
+		{LSN: 60, CRC: 1, SameLSN: true},
+		{LSN: 40, CRC: 1},
+		{LSN: 0, CRC: 1, SameLSN: true, Always: true},
+	}
 	n := len(kinds) + 1
 	cases := 0
 	for a := range n {
@@ -76,12 +94,14 @@ func TestDecide(t *testing.T) {
 								d.LSN = 50
 							}
 							W, F := reclaim.Seq{Epoch: 1, Num: w}, reclaim.Seq{Epoch: 1, Num: f}
-							got := Decide(copies, d, W, F)
-							want, at := restated(copies, d, W, F)
-							if got.Source != want || got.Copy != at {
-								t.Fatalf("copies %+v dest %+v W %s F %s: %+v, want %s of copy %d", copies, d, W, F, got, want, at)
+							for _, img := range images {
+								got := Decide(copies, img, d, W, F)
+								want, at := restated(copies, img, d, W, F)
+								if got.Source != want || got.Copy != at {
+									t.Fatalf("copies %+v image %+v dest %+v W %s F %s: %+v, want %s of copy %d", copies, img, d, W, F, got, want, at)
+								}
+								cases++
 							}
-							cases++
 						}
 					}
 				}
@@ -91,7 +111,7 @@ func TestDecide(t *testing.T) {
 	t.Logf("%d cases", cases)
 }
 
-func restated(copies []Copy, d Destination, w, f reclaim.Seq) (Source, int) {
+func restated(copies []Copy, img *Image, d Destination, w, f reclaim.Seq) (Source, int) {
 	for i, c := range copies {
 		if c.Seq.LE(w) {
 			break
@@ -112,6 +132,17 @@ func restated(copies []Copy, d Destination, w, f reclaim.Seq) (Source, int) {
 			return Lost, i
 		}
 	} // (d)
+	if img != nil {
+		switch {
+		case !d.Whole, !img.SameLSN, d.LSN < img.LSN: // damaged, unknown or older
+			return FromImage, -1
+		case d.LSN > img.LSN:
+			return Rewrite, -1
+		case d.CRC == img.CRC, img.Always: // the image itself, or what came before it
+			return FromImage, -1
+		}
+		return Rewrite, -1
+	}
 	if d.Whole {
 		return FromDestination, -1
 	}

@@ -24,7 +24,8 @@ type where struct {
 type install struct {
 	file  *stages.File
 	no    page.No
-	image []byte
+	image []byte // of a slot; nil = lost, or an image of the log
+	crc   uint32 // of a destination that is written again
 }
 
 // Plan is what recovery will do. Making it changes nothing.
@@ -33,6 +34,8 @@ type Plan struct {
 	ev       *Evidence
 	use      map[int]head // regions to be rewritten, with the header that both ends get
 	installs []install
+	fromLog  map[page.LSN]install // page images, by where their records start
+	again    []install            // destinations to be written as they are
 	Report   *Report
 }
 
@@ -61,7 +64,7 @@ func (e *LostError) Is(target error) bool { return target == ErrLost }
 // MakePlan reads slots and destinations and decides every page that a header above the watermark
 // names. Pages that are lost are in the report; Apply refuses them unless told otherwise.
 func MakePlan(ctx context.Context, in Input, ev *Evidence) (*Plan, error) {
-	p := &Plan{in: in, ev: ev, use: map[int]head{}, Report: &Report{
+	p := &Plan{in: in, ev: ev, use: map[int]head{}, fromLog: map[page.LSN]install{}, Report: &Report{
 		Watermark: ev.W.String(), FlushedThrough: ev.F.String(), Faults: ev.Faults, DWBBytes: ev.Bytes,
 	}}
 	if in.Mutants.Has(stages.StaleCopy) {
@@ -79,6 +82,14 @@ func MakePlan(ctx context.Context, in Input, ev *Evidence) (*Plan, error) {
 				order = append(order, id)
 			}
 			pages[id] = append(pages[id], where{h, i})
+		}
+	}
+	if in.Images != nil {
+		p.Report.Images, p.Report.ImageBytes = in.Images.Records, in.Images.Bytes
+		for _, id := range in.Images.order {
+			if pages[id] == nil {
+				order = append(order, id)
+			}
 		}
 	}
 	for _, id := range order {
@@ -142,24 +153,44 @@ func (p *Plan) decide(f *stages.File, id page.ID, ws []where) error {
 	for i, w := range ws {
 		copies[i] = p.copyOf(f, w)
 	}
-	d := Decide(copies, dest, p.ev.W, p.ev.F)
+	logged := p.in.Images.find(id)
+	d := Decide(copies, logged.image(f), dest, p.ev.W, p.ev.F)
 	out := Outcome{File: f.Name, FileID: uint32(id.File), Page: uint64(id.No), Case: string(d.Case),
 		Source: d.Source.String(), Reason: d.Reason, WasWhole: dest.Whole, WasLSN: uint64(dest.LSN)}
 	if d.Copy >= 0 {
 		out.Seq, out.LSN = copies[d.Copy].Seq.String(), uint64(copies[d.Copy].LSN)
 	}
+	if d.Source == FromImage || d.Source == Rewrite {
+		out.LSN, out.ImageLSN = uint64(logged.lsn), uint64(logged.start)
+	}
+	if d.Source == Rewrite {
+		out.LSN = uint64(dest.LSN)
+	}
 	p.Report.Pages = append(p.Report.Pages, out)
 	switch d.Source {
 	case Lost:
 		p.Report.Lost = append(p.Report.Lost, out)
-		p.installs = append(p.installs, install{f, id.No, nil})
+		p.installs = append(p.installs, install{file: f, no: id.No})
 	case FromSlot:
 		if d.Case == 'C' && p.in.Mutants.Has(stages.RecoveryTrusts) {
 			return nil
 		}
 		w := ws[d.Copy]
 		p.use[w.head.region] = w.head
-		p.installs = append(p.installs, install{f, id.No, p.slot(w)})
+		p.installs = append(p.installs, install{file: f, no: id.No, image: p.slot(w)})
+	case FromImage:
+		if d.Case == 'J' && logged.crc == dest.CRC {
+			p.Report.Same++
+			if p.in.Mutants.Has(stages.RecoveryTrusts) {
+				return nil
+			}
+		}
+		p.fromLog[logged.start] = install{file: f, no: id.No}
+	case Rewrite:
+		if p.in.Mutants.Has(stages.RecoveryTrusts) {
+			return nil
+		}
+		p.again = append(p.again, install{file: f, no: id.No, crc: dest.CRC})
 	case Rebuild:
 		if p.in.Mutants.Has(stages.RecoveryTrusts) {
 			return nil
@@ -167,7 +198,7 @@ func (p *Plan) decide(f *stages.File, id page.ID, ws []where) error {
 		w := ws[d.Copy]
 		p.use[w.head.region] = w.head
 		copy(p.slot(w), buf)
-		p.installs = append(p.installs, install{f, id.No, p.slot(w)})
+		p.installs = append(p.installs, install{file: f, no: id.No, image: p.slot(w)})
 	}
 	if d.Source != Lost && dest.Whole && d.Case == 'C' {
 		p.Report.Same++

@@ -19,6 +19,8 @@ type Outcome struct {
 	WasWhole bool   `json:"destination_whole"`
 	WasLSN   uint64 `json:"destination_lsn"`
 	Reason   string `json:"reason"`
+	// ImageLSN is where the record of the page's newest image in the log starts.
+	ImageLSN uint64 `json:"image_record_lsn,omitempty"`
 }
 
 // LogReport is what happened to the log.
@@ -40,6 +42,8 @@ type Report struct {
 	FlushedThrough string        `json:"flushed_through"`
 	Log            LogReport     `json:"log"`
 	DWBBytes       int64         `json:"doublewrite_bytes"`
+	Images         int64         `json:"page_images"`      // in the log, that count
+	ImageBytes     int64         `json:"page_image_bytes"` // of their records
 	Pages          []Outcome     `json:"pages"`
 	Lost           []Outcome     `json:"lost"`
 	Installed      int           `json:"installed"`
@@ -59,6 +63,9 @@ func (r *Report) Table(w io.Writer) error {
 		r.Log.Start, r.Log.End, r.Log.DurableKnown, r.Log.DiscardedBytes, r.Log.RewrittenBytes)
 	fmt.Fprintf(w, "doublewrite  watermark %s, flushed through %s; %d pages named, %d written (%d of them looked the same), %d lost\n",
 		r.Watermark, r.FlushedThrough, len(r.Pages), r.Installed, r.Same, len(r.Lost))
+	if r.Images > 0 {
+		fmt.Fprintf(w, "page images  %d in the log, %d bytes\n", r.Images, r.ImageBytes)
+	}
 	for _, f := range r.Faults {
 		fmt.Fprintf(w, "fault        %s\n", f)
 	}

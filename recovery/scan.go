@@ -22,7 +22,11 @@ type Input struct {
 	Engine    dwbstage.EngineID
 	Watermark reclaim.Seq // super's, and the log's
 	// File finds an open data file; nil for one that has been removed: its slots are ignored.
-	File    func(page.FileID) *stages.File
+	File func(page.FileID) *stages.File
+	// Images are the log's page images, Records reads them again. The log is repaired and durable when
+	// Apply is called. nil = there are none.
+	Images  *Logged
+	Records Records
 	Mutants stages.Mutant
 }
 

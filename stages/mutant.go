@@ -33,6 +33,8 @@ const (
 	SubBlockGroup                         // log groups end on sectors, not on protocol blocks
 	NoDirSync                             // directories are never flushed
 	ZombieWrites                          // I11: only the lock file is locked
+	ImageSkipped                          // fullpage: one page too few logs an image after a Checkpoint call
+	ImageRace                             // fullpage: an image and its bit are not one step
 	LSNFirst                              // a page's LSN is believed before its checksum
 	AsyncUnbounded                        // commit policy async: appends pass over its bounds
 )
@@ -47,6 +49,7 @@ var mutantNames = map[string]Mutant{
 	"truncate-corruption": TruncateCorruption, "tail-returns": TailReturns,
 	"sub-block-group": SubBlockGroup, "no-dir-sync": NoDirSync, "zombie-writes": ZombieWrites,
 	"lsn-before-checksum": LSNFirst, "async-unbounded": AsyncUnbounded,
+	"image-skipped": ImageSkipped, "image-race": ImageRace,
 }
 
 // Has reports whether x is in the set.

@@ -20,8 +20,9 @@ func (l *Log) AppendParts(kind uint8, head, a, b []byte) (start, end page.LSN, e
 	l.end.Store(uint64(end))
 	l.stats.Records++
 	l.stats.RecordBytes += uint64(n)
+	l.took(g, frameSize+n)
 	l.mu.Unlock()
-	return start, end, nil
+	return start, end, l.settleLarge(frameSize+n, end)
 }
 
 // putParts adds a record of n bytes that fits.

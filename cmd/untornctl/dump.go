@@ -23,7 +23,7 @@ the header. Neither takes a lock nor changes anything.
 
   -from LSN      records that start at or after LSN
   -to LSN        records that start before LSN
-  -kind K        user, engine, create, grow, rename or remove
+  -kind K        user, engine, create, grow, rename, remove or image
   -data N        the first N bytes of each record, as hex; -1 = all
 ` + whereHelp + `  -json FILE     for scripts, "-" for standard output; dump wal writes one line a record
 
@@ -50,9 +50,9 @@ func runDump(ctx context.Context, k *call) error {
 		return err
 	}
 	switch f.Kind {
-	case "", "user", "engine", "create", "grow", "rename", "remove":
+	case "", "user", "engine", "create", "grow", "rename", "remove", "image":
 	default:
-		return usagef("unknown kind %q (user, engine, create, grow, rename, remove)", f.Kind)
+		return usagef("unknown kind %q (user, engine, create, grow, rename, remove, image)", f.Kind)
 	}
 	if f.To != 0 && f.To <= f.From {
 		return usagef("-to %d is not after -from %d", f.To, f.From)
