@@ -27,10 +27,11 @@ type appender struct {
 	rec  []byte
 	last uint64 // number of its last record that was acknowledged
 	hist *hdrhistogram.Histogram
+	step *stepper
 }
 
 func newAppender(e *untorn.Engine, id, bytes int) *appender {
-	return &appender{e: e, id: id, rec: walRecord(id, 0, make([]byte, bytes))}
+	return &appender{e: e, id: id, rec: walRecord(id, 0, make([]byte, bytes)), step: newStepper()}
 }
 
 // walRecord fills a record; only its number changes from one to the next.
@@ -42,7 +43,7 @@ func walRecord(id int, n uint64, b []byte) []byte {
 	return b
 }
 
-// run appends until the interval is over. It neither allocates nor locks.
+// run appends until the interval is over. An append neither allocates nor locks here.
 func (k *appender) run(ctx context.Context, ph *atomic.Int32) error {
 	for ph.Load() != stopping {
 		start := time.Now()
@@ -59,8 +60,10 @@ func (k *appender) run(ctx context.Context, ph *atomic.Int32) error {
 		k.done.Add(1)
 		if ph.Load() == measuring {
 			record(k.hist, took)
+			k.step.record(took)
 		}
 	}
+	k.step.leave()
 	return nil
 }
 

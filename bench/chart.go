@@ -12,7 +12,9 @@ import (
 type curve struct {
 	name   string
 	points [][2]float64
-	class  int // colour
+	class  int  // colour
+	dashed bool // a bound, or the slower of two
+	marks  bool // a dot at each point
 }
 
 // axis maps values to a span of pixels.
@@ -115,7 +117,17 @@ func lineChart(title string, x, y axis, cs []curve) template.HTML {
 		for i, pt := range c.points {
 			fmt.Fprintf(&path, "%c%.1f %.1f", "LM"[b2i(i == 0)], x.pos(pt[0]), y.pos(pt[1]))
 		}
-		d.f(`<path class="line c%d" d="%s"><title>%s</title></path>`, c.class, path.String(), html.EscapeString(c.name))
+		dashed := ""
+		if c.dashed {
+			dashed = " dashed"
+		}
+		d.f(`<path class="line c%d%s" d="%s"><title>%s</title></path>`, c.class, dashed, path.String(), html.EscapeString(c.name))
+		if c.marks {
+			for _, pt := range c.points {
+				d.f(`<circle class="bar c%d" cx="%.1f" cy="%.1f" r="4"><title>%s</title></circle>`, c.class, x.pos(pt[0]), y.pos(pt[1]),
+					html.EscapeString(fmt.Sprintf("%s at %v: %s", c.name, pt[0], Count(pt[1]))))
+			}
+		}
 	}
 	d.f(`</svg>`)
 	return template.HTML(d.String()) // every text in it was escaped above

@@ -37,6 +37,7 @@ type client struct {
 	coin     *rand.Rand
 
 	nos    []page.No
+	step   *stepper
 	writes *hdrhistogram.Histogram
 	reads  *hdrhistogram.Histogram
 	lag    *hdrhistogram.Histogram
@@ -47,42 +48,47 @@ type client struct {
 // progress is written by the client only, and read by everybody.
 type progress struct {
 	pages, calls, readPages atomic.Uint64
-	worst                   atomic.Int64 // ns, since the last sample
+	late, take, fill, put   atomic.Int64 // callTime
 }
 
 func newClient(c *Config, i int, w worker, cont *contents, ledger []uint64) *client {
 	lo, n := share(uint64(len(ledger)), i, c.Clients)
 	k := &client{
-		c: c, w: w, picker: newPicker(c.Dist, lo, n, c.Seed, i), contents: cont,
-		versions: ledger[lo : lo+n], lo: lo, nos: make([]page.No, c.Batch),
+		c: c, w: w, picker: newPicker(c.Dist, c.Hot, lo, n, c.Seed, i), contents: cont,
+		versions: ledger[lo : lo+n], lo: lo, nos: make([]page.No, c.Batch), step: newStepper(),
 		coin: rand.New(rand.NewPCG(c.Seed+1, uint64(i))),
 	}
 	k.see = k.check
-	k.reset()
+	k.reset(0, newSteps(0))
 	return k
 }
 
-// reset makes it ready for another interval.
-func (k *client) reset() {
+// reset makes it ready for another interval, an open loop if there is a rate.
+func (k *client) reset(rate float64, all *steps) {
+	k.step.join(all)
 	k.writes = newHistogram()
 	k.reads, k.lag = nil, nil
 	if k.c.Reads > 0 {
 		k.reads = newHistogram()
 	}
-	if k.c.Rate > 0 {
+	if rate > 0 {
 		k.lag = newHistogram()
 	}
 }
 
-// run is the client's loop. It neither allocates nor locks.
+// run is the client's loop. A call neither allocates nor locks.
 func (k *client) run(ctx context.Context, ph *atomic.Int32, stop <-chan struct{}) error {
 	for ph.Load() != stopping {
 		at := k.sched.next(stop)
 		if ph.Load() == stopping {
 			break
 		}
-		if k.lag != nil && ph.Load() == measuring {
-			record(k.lag, max(0, time.Since(at)))
+		if k.lag != nil {
+			late := max(0, time.Since(at))
+			k.late.Add(int64(late))
+			if ph.Load() == measuring {
+				record(k.lag, late)
+			}
 		}
 		read := k.reads != nil && k.coin.IntN(100) < k.c.Reads
 		k.picker.fill(k.nos)
@@ -96,9 +102,6 @@ func (k *client) run(ctx context.Context, ph *atomic.Int32, stop <-chan struct{}
 			return err
 		}
 		took := time.Since(at)
-		if int64(took) > k.worst.Load() {
-			k.worst.Store(int64(took))
-		}
 		h := k.writes
 		if read {
 			h = k.reads
@@ -109,9 +112,13 @@ func (k *client) run(ctx context.Context, ph *atomic.Int32, stop <-chan struct{}
 		}
 		if ph.Load() == measuring {
 			record(h, took)
+			if !read {
+				k.step.record(took)
+			}
 		}
 	}
 	k.overdue(time.Now())
+	k.step.leave()
 	return nil
 }
 
@@ -127,16 +134,23 @@ func (k *client) overdue(now time.Time) {
 }
 
 func (k *client) write(ctx context.Context) error {
+	begin := time.Now()
 	bufs, err := k.w.take(ctx, len(k.nos))
 	if err != nil {
 		return err
 	}
+	taken := time.Now()
 	for i, no := range k.nos {
 		v := &k.versions[uint64(no)-k.lo]
 		*v++
 		k.contents.fill(bufs[i], no, *v)
 	}
-	return k.w.put(ctx, k.nos)
+	filled := time.Now()
+	err = k.w.put(ctx, k.nos)
+	k.take.Add(int64(taken.Sub(begin)))
+	k.fill.Add(int64(filled.Sub(taken)))
+	k.put.Add(int64(time.Since(filled)))
+	return err
 }
 
 func (k *client) read(ctx context.Context) error {

@@ -99,6 +99,24 @@ func Compare(a, b any, force bool) (changes []Change, differ []string, err error
 			}
 		}
 		return changes, differ, refuse(differ, force)
+	case *SweepResult:
+		y, ok := b.(*SweepResult)
+		if !ok || len(x.Points) == 0 || len(y.Points) == 0 {
+			break
+		}
+		p, q := x.Points[0].Run, y.Points[0].Run
+		differ = append(p.Host.different(q.Host), p.Config.different(q.Config)...)
+		if x.Over != y.Over {
+			differ = append(differ, "over: "+x.Over+" against "+y.Over)
+		}
+		for _, a := range x.Points {
+			for _, b := range y.Points {
+				if a.Value == b.Value && a.Run.Mode == b.Run.Mode {
+					changes = append(changes, runChanges(fmt.Sprintf("%s, %s=%d: ", a.Run.Mode, x.Over, a.Value), a.Run, b.Run)...)
+				}
+			}
+		}
+		return changes, differ, refuse(differ, force)
 	}
 	return nil, nil, fmt.Errorf("%w: one is a %T, the other a %T", ErrDifferent, a, b)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"time"
 
 	"github.com/untorn/untorn"
@@ -53,8 +52,15 @@ type Config struct {
 	Clients  int           `json:"clients"`     // 0 = 32
 	Batch    int           `json:"batch_pages"` // pages a call; 0 = 64
 	Dist     Dist          `json:"dist"`        // "" = uniform
+	// Hot is how many percent of the pages get nine tenths of the calls, with Dist Hot. 0 = 10.
+	Hot int `json:"hot_percent"`
 	// Rate makes it an open loop of so many pages a second in all. 0 = closed loop.
 	Rate float64 `json:"rate_pages_per_second"`
+	// Overload makes it an open loop of so many percent of what a closed loop did right before.
+	// 0 = not.
+	Overload float64 `json:"overload_percent"`
+	// Cores is GOMAXPROCS during the intervals. 0 = as it is.
+	Cores int `json:"cores"`
 	// Ack is the level waited for: durable, protected, logged, accepted. "" = durable.
 	Ack string `json:"ack"`
 	// LogBytes is the size of a log record each call appends first, whose LSN its pages carry. 0 = no
@@ -84,6 +90,8 @@ type Config struct {
 	BoundTime time.Duration `json:"bound_ns"`
 	// Profile gets a CPU profile of the last measured interval, and of nothing else. nil = none.
 	Profile io.Writer `json:"-"`
+
+	name string // in progress lines, where the mode is not enough
 }
 
 // engineBatch is the engine's own size of a doublewrite batch; the bounds flush as much at a time.
@@ -118,6 +126,9 @@ func (c Config) withDefaults() Config {
 	c.Warmup = max(c.Warmup, 0)
 	if c.Dist == "" {
 		c.Dist = Uniform
+	}
+	if c.Dist == Hot {
+		def(&c.Hot, 10)
 	}
 	if c.Ack == "" {
 		c.Ack = "durable"
@@ -180,6 +191,14 @@ func (c Config) Validate() error {
 	within("reads", c.Reads, 0, 100)
 	within("zeros", c.Zeros, 0, 100)
 	within("log record", c.LogBytes, 0, 1<<18)
+	within("hot", c.Hot, 0, 100)
+	within("cores", c.Cores, 0, 4096)
+	if c.Overload < 0 || c.Overload > 1000 {
+		bad("overload is %v %%, want 1 to 1000", c.Overload)
+	}
+	if c.Overload > 0 && c.Rate > 0 {
+		bad("overload is of what a closed loop does: it takes no rate")
+	}
 	if c.Duration < 0 {
 		bad("duration %v is negative", c.Duration)
 	}
@@ -224,6 +243,3 @@ func (c Config) different(o Config) []string {
 	}
 	return differences(a, b)
 }
-
-// procs is how much CPU there is, for naming what is short.
-func procs() float64 { return float64(runtime.GOMAXPROCS(0)) }

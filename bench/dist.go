@@ -16,6 +16,7 @@ const (
 	Uniform Dist = "uniform" // every page alike
 	Zipf    Dist = "zipf"    // YCSB's zipfian, theta 0.99: a tenth of the pages get most writes
 	Seq     Dist = "seq"     // each client runs through its own range
+	Hot     Dist = "hot"     // a part of the pages gets nine tenths of the calls, all of it alike
 )
 
 // zipfTheta is YCSB's constant.
@@ -29,23 +30,31 @@ type picker struct {
 	rng   *rand.Rand
 	pos   uint64
 
-	zetan, alpha, eta, half float64 // zipf
-	stride                  uint64  // zipf: spreads ranks over the range
+	zetan, alpha, eta, half float64  // zipf
+	hot                     uint64   // pages of the hot set
+	place                   []uint32 // zipf, hot: the page of a rank
 
 	seen  []uint32 // the batch a page was last drawn in
 	batch uint32
 }
 
-// newPicker serves [lo, lo+n).
-func newPicker(d Dist, lo, n, seed uint64, client int) *picker {
+// hotShare is how many in ten draws go to the hot set.
+const hotShare = 9
+
+// newPicker serves [lo, lo+n); hot percent of them are the hot set.
+func newPicker(d Dist, hot int, lo, n, seed uint64, client int) *picker {
 	p := &picker{
 		lo: lo, n: n, dist: d, rng: rand.New(rand.NewPCG(seed, uint64(client)+1)),
 		seen: make([]uint32, n),
 	}
 	p.pos = p.rng.Uint64N(n)
+	if d == Zipf || d == Hot {
+		p.spreadRanks()
+	}
 	if d == Zipf {
 		p.zipf()
 	}
+	p.hot = max(1, n*uint64(hot)/100)
 	return p
 }
 
@@ -58,18 +67,15 @@ func (p *picker) zipf() {
 	p.alpha = 1 / (1 - zipfTheta)
 	p.eta = (1 - math.Pow(2/float64(p.n), 1-zipfTheta)) / (1 - zeta2/p.zetan)
 	p.half = math.Pow(0.5, zipfTheta)
-	// A stride coprime to n visits every page once: popular pages do not lie side by side.
-	p.stride = uint64(float64(p.n)*0.6180339887) | 1
-	for gcd(p.stride, p.n) != 1 {
-		p.stride += 2
-	}
 }
 
-func gcd(a, b uint64) uint64 {
-	for b != 0 {
-		a, b = b, a%b
+// spreadRanks deals the ranks out over the range at random: popular pages do not lie side by side.
+func (p *picker) spreadRanks() {
+	p.place = make([]uint32, p.n)
+	for i := range p.place {
+		p.place[i] = uint32(i)
 	}
-	return a
+	p.rng.Shuffle(len(p.place), func(i, j int) { p.place[i], p.place[j] = p.place[j], p.place[i] })
 }
 
 func (p *picker) draw() uint64 {
@@ -81,7 +87,13 @@ func (p *picker) draw() uint64 {
 		}
 		return p.pos
 	case Zipf:
-		return p.rank() * p.stride % p.n
+		return uint64(p.place[p.rank()])
+	case Hot:
+		rank := p.rng.Uint64N(p.hot)
+		if cold := p.n - p.hot; cold > 0 && p.rng.IntN(10) >= hotShare {
+			rank = p.hot + p.rng.Uint64N(cold)
+		}
+		return uint64(p.place[rank])
 	}
 	return p.rng.Uint64N(p.n)
 }
@@ -124,8 +136,8 @@ func share(pages uint64, i, n int) (lo, count uint64) {
 
 func (d Dist) validate() error {
 	switch d {
-	case Uniform, Zipf, Seq:
+	case Uniform, Zipf, Seq, Hot:
 		return nil
 	}
-	return fmt.Errorf("unknown distribution %q (uniform, zipf, seq)", string(d))
+	return fmt.Errorf("unknown distribution %q (uniform, zipf, hot, seq)", string(d))
 }

@@ -8,9 +8,9 @@ import (
 )
 
 func TestPickerStaysInItsRangeAndRepeatsNoPageInABatch(t *testing.T) {
-	for _, d := range []Dist{Uniform, Zipf, Seq} {
+	for _, d := range []Dist{Uniform, Zipf, Seq, Hot} {
 		for _, batch := range []int{1, 7, 64} {
-			p := newPicker(d, 1000, 64, 1, 3)
+			p := newPicker(d, 10, 1000, 64, 1, 3)
 			nos := make([]page.No, batch)
 			for range 200 {
 				p.fill(nos)
@@ -52,7 +52,7 @@ func TestZipfIsSkewedAsItSays(t *testing.T) {
 }
 
 func TestSequentialIsSequential(t *testing.T) {
-	p := newPicker(Seq, 0, 10, 5, 0)
+	p := newPicker(Seq, 0, 0, 10, 5, 0)
 	nos := make([]page.No, 25)
 	for i := range nos { // one by one: a batch may not wrap onto itself
 		p.fill(nos[i : i+1])
@@ -79,10 +79,38 @@ func TestSharesCoverEveryPageOnce(t *testing.T) {
 }
 
 func count(d Dist, n uint64, draws int) []int {
-	p := newPicker(d, 0, n, 1, 0)
+	p := newPicker(d, 10, 0, n, 1, 0)
 	c := make([]int, n)
 	for range draws {
 		c[p.draw()]++
 	}
 	return c
+}
+
+func TestHotSetGetsNineTenths(t *testing.T) {
+	const n, draws = 1000, 200_000
+	c := count(Hot, n, draws) // a tenth of the pages
+	sorted := slices.Sorted(slices.Values(c))
+	slices.Reverse(sorted)
+	top := 0
+	for _, v := range sorted[:n/10] {
+		top += v
+	}
+	if share := float64(top) / draws; share < 0.89 || share > 0.91 {
+		t.Errorf("a tenth of the pages got %.3f of the writes", share)
+	}
+	// All of the hot pages alike, and all of the others.
+	if sorted[0] > 2*sorted[n/10-1] || sorted[n-1] == 0 {
+		t.Errorf("hot pages from %d to %d, the coldest %d", sorted[n/10-1], sorted[0], sorted[n-1])
+	}
+	// They do not lie side by side.
+	together := 0
+	for i := 1; i < n; i++ {
+		if c[i] > sorted[n/10] && c[i-1] > sorted[n/10] {
+			together++
+		}
+	}
+	if together > n/20 {
+		t.Errorf("%d hot pages lie behind a hot one", together)
+	}
 }

@@ -21,7 +21,8 @@ func WriteJSON(w io.Writer, v any) error {
 // ErrSchema is a file that is not one of this package's documents.
 var ErrSchema = errors.New("not a result of untornbench")
 
-// Load reads a document back: a *Result, *WALResult, *LimitResult or *ModesResult.
+// Load reads a document back: a *Result, *WALResult, *LimitResult, *ModesResult or
+// *SweepResult.
 func Load(path string) (any, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -43,6 +44,8 @@ func Load(path string) (any, error) {
 		v = new(LimitResult)
 	case SchemaCompare:
 		v = new(ModesResult)
+	case SchemaSweep:
+		v = new(SweepResult)
 	default:
 		return nil, fmt.Errorf("%s: %w: schema %q", path, ErrSchema, head.Schema)
 	}

@@ -161,7 +161,7 @@ func (d *drive) seqBytes() int64 {
 
 func (d *drive) random(every int) *stream {
 	n := d.c.bytes / int64(d.c.page)
-	s := newStream(d.rand, d.pages, func() int64 { return d.rng.Int64N(n) * int64(d.c.page) }, d.comps)
+	s := newStream(d.rand, d.pages[:d.c.depth], func() int64 { return d.rng.Int64N(n) * int64(d.c.page) }, d.comps)
 	if s.every = every; every > 0 {
 		s.ahead = max(d.c.batches*every, d.c.depth)
 	}
@@ -171,7 +171,11 @@ func (d *drive) random(every int) *stream {
 func (d *drive) sequential(every int) *stream {
 	run := int64(d.c.page * d.c.batch)
 	n, k := d.seqBytes()/run, int64(-1)
-	s := newStream(d.seq, d.runs, func() int64 { k = (k + 1) % n; return k * run }, d.comps)
+	runs := make([]buffer, len(d.runs))
+	for i, b := range d.runs {
+		runs[i] = buffer{mem: b.mem[:run]} // room for the largest cadence was made
+	}
+	s := newStream(d.seq, runs, func() int64 { k = (k + 1) % n; return k * run }, d.comps)
 	if s.every = every; every > 0 {
 		s.ahead = min(batchesUnflushed, d.c.batches)
 	}

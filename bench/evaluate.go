@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -40,6 +41,12 @@ func (s *session) evaluate(a, b snapshot, w *watcher) Interval {
 		in.StartLag = &l
 	}
 	in.Stages = s.stages(a, b, w, pages)
+	in.Time = s.spent(&a, &b)
+	in.Memory = w.memory
+	in.Memory.between(&a, &b)
+	if to, from := b.target.log, a.target.log; to != nil && from != nil {
+		in.LogBytes = ratio(float64(to.GroupBytes-from.GroupBytes), pages)
+	}
 	return in
 }
 
@@ -51,17 +58,26 @@ func (s *session) stages(a, b snapshot, w *watcher, pages float64) []Stage {
 		to := &b.target.stages[i]
 		st := Stage{
 			Name: to.Name, InboxCapacity: to.InboxCapacity,
-			Service: inMicros(to.ServiceNanos), Batch: plain(to.BatchPages), Flush: inMicros(to.FlushNanos),
+			Wait: inMicros(to.WaitNanos), Service: inMicros(to.ServiceNanos), Batch: plain(to.BatchPages),
+			Flush: inMicros(to.FlushNanos), FlushPages: plain(to.FlushPages), FlushFiles: plain(to.FlushFiles),
 		}
 		if i < len(a.target.stages) {
 			from := &a.target.stages[i]
-			// Shares are of the time since the engine opened; their difference is the interval's.
-			busy := to.BusyShare*b.at.Sub(s.opened).Seconds() - from.BusyShare*a.at.Sub(s.opened).Seconds()
-			st.BusyShare = min(max(ratio(busy, took), 0), 1)
-			st.PagesPerFlush = ratio(pages, float64(to.FlushNanos.Count-from.FlushNanos.Count))
+			st.BusyShare = min(ratio((to.Busy-from.Busy).Seconds(), took), 1)
+			if to.FlushPages.Count > 0 {
+				st.PagesPerFlush = ratio(pages, float64(to.Flushes-from.Flushes))
+			}
+			for c := range to.Held {
+				if n := to.Held[c] - from.Held[c]; n > 0 {
+					if st.Held == nil {
+						st.Held = map[string]uint64{}
+					}
+					st.Held[stages.Where(c).String()] = n
+				}
+			}
 		}
 		if m := w.inbox[to.Name]; m != nil {
-			st.InboxMean = ratio(m.sum, m.n)
+			st.InboxMean, st.InboxMax = ratio(m.sum, m.n), m.most
 		}
 		out = append(out, st)
 	}
@@ -71,25 +87,20 @@ func (s *session) stages(a, b snapshot, w *watcher, pages float64) []Stage {
 			Name:          "log",
 			BusyShare:     ratio((to.Busy - from.Busy).Seconds(), took),
 			PagesPerFlush: ratio(pages, groups),
-			Service:       Quantiles{Count: int64(groups), P50: ratio(micros(to.Busy-from.Busy), groups)},
+			Flush:         inMicros(to.GroupNanos),
+			Batch:         plain(to.GroupRecords),
 		})
 	}
 	return out
 }
 
 func inMicros(q stages.Quantiles) Quantiles {
-	if q.Count == 0 {
-		return Quantiles{} // what an empty histogram answers means nothing
-	}
 	us := func(ns int64) float64 { return float64(ns) / 1e3 }
-	return Quantiles{q.Count, us(q.P50), us(q.P99), us(q.P999), us(q.Max)}
+	return Quantiles{q.Count, q.Mean / 1e3, us(q.P50), us(q.P99), us(q.P999), us(q.Max)}
 }
 
 func plain(q stages.Quantiles) Quantiles {
-	if q.Count == 0 {
-		return Quantiles{}
-	}
-	return Quantiles{q.Count, float64(q.P50), float64(q.P99), float64(q.P999), float64(q.Max)}
+	return Quantiles{q.Count, q.Mean, float64(q.P50), float64(q.P99), float64(q.P999), float64(q.Max)}
 }
 
 // kernelCounts reports whether device bytes are the kernel's count, which has everything in it:
@@ -103,30 +114,51 @@ func (s *session) kernelCounts() bool {
 // bottleneck names what is short. It is a reading of the figures, in the order in which they
 // exclude each other.
 func (r *Result) bottleneck() string {
-	cores := r.CPU * r.PagesPerSecond / 1e6
+	cores, have := r.CPU*r.PagesPerSecond/1e6, float64(r.cores())
 	busiest := Stage{}
 	for _, st := range r.Stages {
 		if st.BusyShare > busiest.BusyShare && st.Name != "log" {
 			busiest = st
 		}
 	}
+	offered := r.Config.Rate
+	if r.Overload != nil {
+		offered = r.Overload.Offered
+	}
 	switch {
-	case r.Config.Rate > 0 && r.PagesPerSecond >= 0.98*r.Config.Rate:
+	case offered > 0 && r.PagesPerSecond >= 0.98*offered:
 		return "nothing: the rate asked for was reached"
 	case r.Efficiency >= 0.85:
 		return "the drive: this is what it can do"
-	case cores >= 0.9*procs():
-		return fmt.Sprintf("CPU: %.1f of %.0f cores busy", cores, procs())
+	case cores >= 0.9*have:
+		return fmt.Sprintf("CPU: %.1f of %.0f cores busy", cores, have)
 	case busiest.BusyShare >= 0.85:
 		return fmt.Sprintf("stage %s: busy %s of the time", busiest.Name, Percent(busiest.BusyShare))
 	case !r.Mode.engine():
 		return "its own flushes: each caller waits for all of them, one after the other"
 	case r.Clients*r.BatchPages < 2*batchesInFlight*engineBatch/r.PageBytes:
-		return fmt.Sprintf("waiting: %d pages in flight do not fill the pipeline", r.Clients*r.BatchPages)
+		return fmt.Sprintf("waiting: %d pages in flight do not fill the pipeline%s", r.Clients*r.BatchPages, r.longest())
 	}
-	return fmt.Sprintf("waiting for the drive: %.1f of %.0f cores busy, no stage above %s",
-		cores, procs(), Percent(busiest.BusyShare))
+	return fmt.Sprintf("waiting for the drive: %.1f of %.0f cores busy, no stage above %s%s",
+		cores, have, Percent(busiest.BusyShare), r.longest())
 }
+
+// longest says where a page is longest of what its call waits for.
+func (r *Result) longest() string {
+	var most Spent
+	for _, p := range r.Time {
+		if p.Waited && p.Where != spentTurn && p.Micros > most.Micros {
+			most = p
+		}
+	}
+	if most.Micros == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; a page is longest in %s, %s", most.Where, Micros(most.Micros))
+}
+
+// cores is how many the run could use.
+func (r *Result) cores() int { return cmp.Or(r.Config.Cores, r.Host.GOMAXPROCS, 1) }
 
 // stampNow is when a run began.
 func stampNow() string { return time.Now().UTC().Format(time.RFC3339) }

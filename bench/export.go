@@ -1,34 +1,169 @@
 package bench
 
 import (
+	"cmp"
+	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
+
+var errNoHistogram = errors.New("a result that was read from a file has no histogram")
 
 // WriteHGRM writes the latency distribution of the median interval in microseconds, as
 // HdrHistogram's plotter reads it.
-func (r *Result) WriteHGRM(w io.Writer) error {
-	if r.hist == nil {
-		return errors.New("a result that was read from a file has no histogram")
+func (r *Result) WriteHGRM(w io.Writer) error { return writeHGRM(w, r.hist) }
+
+// WriteHGRM writes the latency distribution of the median interval in microseconds.
+func (r *WALResult) WriteHGRM(w io.Writer) error { return writeHGRM(w, r.hist) }
+
+func writeHGRM(w io.Writer, h *hdrhistogram.Histogram) error {
+	if h == nil {
+		return errNoHistogram
 	}
-	_, err := r.hist.PercentilesPrint(w, 5, 1/micros(tick))
+	_, err := h.PercentilesPrint(w, 5, 1/micros(tick))
 	return err
 }
 
-// WriteGoBench writes the repeats of runs as go test -bench prints them, for benchstat.
-func WriteGoBench(w io.Writer, runs []*Result) error {
+// WriteHLOG writes the latencies of every measured interval, a histogram of nanoseconds for each
+// step, in the interval log format of HdrHistogram (version 1.3).
+func (r *Result) WriteHLOG(w io.Writer) error {
+	var ls []hlogPart
+	for i := range r.Repeats {
+		ls = append(ls, hlogPart{r.Repeats[i].begun, r.Repeats[i].hlog})
+	}
+	return writeHLOG(w, fmt.Sprintf("latency of a call: %s", r.name()), ls)
+}
+
+// WriteHLOG writes the latencies of every measured interval as Result.WriteHLOG does.
+func (r *WALResult) WriteHLOG(w io.Writer) error {
+	var ls []hlogPart
+	for i := range r.Repeats {
+		ls = append(ls, hlogPart{r.Repeats[i].begun, r.Repeats[i].hlog})
+	}
+	return writeHLOG(w, fmt.Sprintf("latency of an append: %s", r.name()), ls)
+}
+
+type hlogPart struct {
+	begun time.Time
+	lines []byte
+}
+
+func writeHLOG(out io.Writer, comment string, parts []hlogPart) error {
+	if len(parts) == 0 || parts[0].begun.IsZero() {
+		return errNoHistogram
+	}
+	w := hdrhistogram.NewHistogramLogWriter(out)
+	err := errors.Join(
+		w.OutputComment("["+comment+", nanoseconds; Interval_Max in ms]"), w.OutputLogFormatVersion(),
+		w.OutputStartTime(parts[0].begun.UnixMilli()), w.OutputLegend(),
+	)
+	for _, p := range parts {
+		if err == nil {
+			_, err = out.Write(p.lines)
+		}
+	}
+	return err
+}
+
+// WriteSeries writes the time series of every repeat as CSV.
+func (r *Result) WriteSeries(w io.Writer) error {
+	var all [][]Sample
+	for i := range r.Repeats {
+		all = append(all, r.Repeats[i].Series)
+	}
+	return writeSeries(w, "pages_per_second", all)
+}
+
+// WriteSeries writes the time series of every repeat as CSV.
+func (r *WALResult) WriteSeries(w io.Writer) error {
+	var all [][]Sample
+	for i := range r.Repeats {
+		var s []Sample
+		for _, x := range r.Repeats[i].Series {
+			s = append(s, Sample{x.Second, x.RecordsPerSecond, x.Appends, x.P50, x.P99, x.MaxLatency})
+		}
+		all = append(all, s)
+	}
+	return writeSeries(w, "records_per_second", all)
+}
+
+func writeSeries(out io.Writer, rate string, repeats [][]Sample) error {
+	w := csv.NewWriter(out)
+	f := func(v float64, digits int) string { return strconv.FormatFloat(v, 'f', digits, 64) }
+	_ = w.Write([]string{"repeat", "second", rate, "calls", "latency_us_p50", "latency_us_p99", "max_latency_us"})
+	for i, series := range repeats {
+		for _, s := range series {
+			_ = w.Write([]string{
+				strconv.Itoa(i + 1), f(s.Second, 3), f(s.PagesPerSecond, 1), strconv.FormatUint(s.Calls, 10),
+				f(s.P50, 1), f(s.P99, 1), f(s.MaxLatency, 1),
+			})
+		}
+	}
+	w.Flush()
+	return w.Error()
+}
+
+// name tells a run from others by what was asked for, in key=value pairs.
+func (r *Result) name() string {
+	c := &r.Config
+	parts := []string{
+		"mode=" + string(r.Mode), fmt.Sprintf("page=%d", r.PageBytes), fmt.Sprintf("clients=%d", r.Clients),
+		fmt.Sprintf("batch=%d", r.BatchPages), "ack=" + r.Ack,
+	}
+	more := func(key string, v any, is bool) {
+		if is {
+			parts = append(parts, fmt.Sprintf("%s=%v", key, v))
+		}
+	}
+	more("dist", c.Dist, cmp.Or(c.Dist, Uniform) != Uniform)
+	more("reads", c.Reads, c.Reads > 0)
+	more("log", c.LogBytes, c.LogBytes > 0)
+	more("zeros", c.Zeros, c.Zeros > 0)
+	more("depth", c.Depth, c.Depth > 0)
+	more("cores", c.Cores, c.Cores > 0)
+	more("rate", c.Rate, c.Rate > 0)
+	more("overload", c.Overload, c.Overload > 0)
+	return strings.Join(parts, "/")
+}
+
+func (r *WALResult) name() string {
+	return fmt.Sprintf("record=%d/clients=%d/commit=%s", r.RecordBytes, r.Clients, r.Commit)
+}
+
+// WriteGoBench writes the repeats of runs as go test -bench prints them, for benchstat; wal may be
+// nil.
+func WriteGoBench(w io.Writer, runs []*Result, wal *WALResult) error {
 	o := &writer{w: w}
 	o.printf("goos: %s\ngoarch: %s\npkg: github.com/untorn/untorn/bench\n", runtime.GOOS, runtime.GOARCH)
+	var host *Host
+	switch {
+	case len(runs) > 0:
+		host = &runs[0].Host
+	case wal != nil:
+		host = &wal.Host
+	}
+	if host != nil && host.CPU != "" {
+		o.printf("cpu: %s\n", host.CPU)
+	}
 	for _, r := range runs {
-		if r.Host.CPU != "" && r == runs[0] {
-			o.printf("cpu: %s\n", r.Host.CPU)
-		}
 		for _, in := range r.Repeats {
-			o.printf("BenchmarkRun/mode=%s/page=%d/clients=%d/batch=%d/ack=%s-%d %d %.1f ns/op %.0f pages/s %.4f efficiency %.1f p50-us %.1f p99-us %.2f cpu-us/page %.4f allocs/page\n",
-				r.Mode, r.PageBytes, r.Clients, r.BatchPages, r.Ack, r.Host.GOMAXPROCS, in.Pages,
-				ratio(1e9, in.PagesPerSecond), in.PagesPerSecond, in.Efficiency, in.Latency.P50, in.Latency.P99, in.CPU, in.Allocs)
+			o.printf("BenchmarkRun/%s-%d %d %.1f ns/op %.0f pages/s %.4f efficiency %.1f p50-us %.1f p99-us %.2f cpu-us/page %.4f allocs/page\n",
+				r.name(), r.Host.GOMAXPROCS, in.Pages, ratio(1e9, in.PagesPerSecond), in.PagesPerSecond, in.Efficiency,
+				in.Latency.P50, in.Latency.P99, in.CPU, in.Allocs)
+		}
+	}
+	if wal != nil {
+		for _, in := range wal.Repeats {
+			o.printf("BenchmarkWAL/%s-%d %d %.1f ns/op %.0f records/s %.1f p50-us %.1f p99-us %.2f cpu-us/record %.4f allocs/record\n",
+				wal.name(), wal.Host.GOMAXPROCS, in.Records, ratio(1e9, in.RecordsPerSecond), in.RecordsPerSecond,
+				in.Latency.P50, in.Latency.P99, in.CPU, in.Allocs)
 		}
 	}
 	if o.err != nil {

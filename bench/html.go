@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"fmt"
@@ -22,10 +23,15 @@ type reportData struct {
 	Legend    []legendEntry
 	Modes     template.HTML
 	Table     [][]string
+	Sweep     *sweepData
 	Time      template.HTML
 	Latency   template.HTML
+	Overload  [][2]string
+	Spent     template.HTML
+	Places    []legendEntry
 	Stages    []stageChart
 	WAL       [][2]string
+	WALTime   template.HTML
 	WALCurve  template.HTML
 	Host      [][2]string
 	Config    [][2]string
@@ -45,17 +51,21 @@ type stageChart struct {
 	Rows  [][]string
 }
 
-// WriteHTML writes the report: one file with everything in it.
-func (m *ModesResult) WriteHTML(w io.Writer) error {
+func (d *reportData) write(w io.Writer) error {
 	t, err := template.New("report").Parse(reportText)
 	if err != nil {
 		return err
 	}
+	return t.Execute(w, d)
+}
+
+// WriteHTML writes the report: one file with everything in it.
+func (m *ModesResult) WriteHTML(w io.Writer) error {
 	d, err := m.report()
 	if err != nil {
 		return err
 	}
-	return t.Execute(w, d)
+	return d.write(w)
 }
 
 func (m *ModesResult) report() (*reportData, error) {
@@ -65,29 +75,38 @@ func (m *ModesResult) report() (*reportData, error) {
 			runs = append(runs, r)
 		}
 	}
-	if len(runs) == 0 {
+	d := &reportData{Meaning: m.Meaning, Command: strings.Join(quoted(m.Command), " ")}
+	switch {
+	case len(runs) > 0:
+		d.runs(runs)
+	case m.WAL != nil:
+		d.Title = "untornbench: the log"
+		d.Sub = fmt.Sprintf("records of %d bytes, %d clients, commit %s", m.WAL.RecordBytes, m.WAL.Clients, m.WAL.Commit)
+		d.Host, d.Config, d.Generated = hostRows(&m.WAL.Host), fieldRows(m.WAL.Config), m.WAL.Started
+	default:
 		return nil, fmt.Errorf("a report of nothing")
 	}
+	if m.WAL != nil {
+		d.wal(m.WAL)
+	}
+	return d, nil
+}
+
+// runs fills in what is shown of runs side by side.
+func (d *reportData) runs(runs []*Result) {
 	first := runs[0]
-	loop := "closed loop"
-	if first.Config.Rate > 0 {
-		loop = fmt.Sprintf("open loop at %s pages/s", Count(first.Config.Rate))
-	}
-	d := &reportData{
-		Title: "untornbench: " + string(first.Mode), Meaning: m.Meaning,
-		Sub: fmt.Sprintf("%d clients × %d pages of %s, %s working set, %s, %s, acknowledged %s",
-			first.Clients, first.BatchPages, FormatBytes(int64(first.PageBytes)), FormatBytes(first.Config.SizeBytes), first.Config.Dist, loop, first.Ack),
-		Table: (&ModesResult{Runs: runs}).rows(), Host: hostRows(&first.Host), Config: configRows(first),
-		Command: strings.Join(quoted(m.Command), " "), Generated: first.Started,
-	}
+	d.Title, d.Sub = "untornbench: "+string(first.Mode), first.workload("")
+	d.Table = (&ModesResult{Runs: runs}).rows()
+	d.Host, d.Config, d.Generated = hostRows(&first.Host), configRows(first), first.Started
 	if len(runs) > 1 {
 		d.Title = "untornbench: what protecting pages costs here"
 	}
 	if d.Meaning == "" {
-		d.Meaning = "Short of: " + first.Bottleneck + "."
+		d.Meaning = first.Meaning
 	}
 	var bars []bar
 	var time, lat []curve
+	var spent []spentRow
 	for i, r := range runs {
 		d.Legend = append(d.Legend, legendEntry{string(r.Mode), i})
 		label := Count(r.PagesPerSecond) + " pages/s"
@@ -96,20 +115,26 @@ func (m *ModesResult) report() (*reportData, error) {
 		}
 		s := r.Spread.PagesPerSecond
 		bars = append(bars, bar{string(r.Mode), r.PagesPerSecond, s.Min, s.Max, r.Bound, label, i})
-		time = append(time, curve{string(r.Mode), throughputPoints(r), i})
-		lat = append(lat, curve{string(r.Mode), latencyPoints(&r.Latency), i})
+		time = append(time, curve{name: string(r.Mode), points: throughputPoints(r.Series), class: i})
+		lat = append(lat, curve{name: string(r.Mode), points: latencyPoints(&r.Latency), class: i})
+		spent = append(spent, spentRow{string(r.Mode), r.Time})
 		d.warn(r)
 		if c, ok := stagesOf(r); ok {
 			d.Stages = append(d.Stages, c)
 		}
 	}
 	d.Modes = barChart("pages per second of each mode, with its bound", bars, 0)
-	d.Time = timeChart(time)
+	d.Time = timeChart("pages per second over time", time)
 	d.Latency = latencyChart("latency of a call by percentile", lat)
-	if m.WAL != nil {
-		d.wal(m.WAL)
+	d.Spent, d.Places = spentChart(spent)
+	if o := first.Overload; o != nil {
+		d.Overload = [][2]string{
+			{"offered", fmt.Sprintf("%s pages/s: %.0f %% of the %s pages/s that the same callers did in a closed loop right before", Count(o.Offered), o.Percent, Count(o.Capacity))},
+			{"taken", fmt.Sprintf("%s of it: %s of capacity", Percent(o.Taken), Percent(o.OfCapacity))},
+			{"callers", fmt.Sprintf("up to %s behind their schedule at the end; latency counts from when a call was meant to begin", Micros(o.Behind))},
+			{"blocked", fmt.Sprintf("%s a page, most of it by: %s", Micros(o.Blocked), cmp.Or(o.BlockedBy, "nothing"))},
+		}
 	}
-	return d, nil
 }
 
 func (d *reportData) warn(r *Result) {
@@ -133,12 +158,22 @@ func (d *reportData) wal(r *WALResult) {
 		{"groups", fmt.Sprintf("%s/s, %.1f records each, made durable by %s", Count(r.GroupsPerSecond), r.RecordsPerGroup, r.LogCommit)},
 		{"CPU, allocations", fmt.Sprintf("%.2f us and %.3f a record", r.CPU, r.Allocs)},
 	}
-	d.WALCurve = latencyChart("latency of an append by percentile", []curve{{"log", latencyPoints(&l), 0}})
+	d.WAL = append(d.WAL,
+		[2]string{"making a group durable", fmt.Sprintf("p50 %s, p99 %s, p99.9 %s, max %s", Micros(r.Group.P50), Micros(r.Group.P99), Micros(r.Group.P999), Micros(r.Group.Max))},
+		[2]string{"to the device", fmt.Sprintf("%.2f bytes a record byte", r.DeviceBytes)})
+	d.WALCurve = latencyChart("latency of an append by percentile", []curve{{name: "log", points: latencyPoints(&l)}})
+	var time [][2]float64
+	for _, s := range r.Series {
+		time = append(time, [2]float64{s.Second, s.RecordsPerSecond})
+	}
+	if len(time) > 0 {
+		d.WALTime = timeChart("records per second over time", []curve{{name: "log", points: time}})
+	}
 }
 
-func throughputPoints(r *Result) [][2]float64 {
+func throughputPoints(series []Sample) [][2]float64 {
 	var p [][2]float64
-	for _, s := range r.Series {
+	for _, s := range series {
 		p = append(p, [2]float64{s.Second, s.PagesPerSecond})
 	}
 	return p
@@ -159,7 +194,7 @@ func latencyPoints(l *Latency) [][2]float64 {
 	return p
 }
 
-func timeChart(cs []curve) template.HTML {
+func timeChart(title string, cs []curve) template.HTML {
 	var sec, top float64
 	for _, c := range cs {
 		for _, p := range c.points {
@@ -171,7 +206,7 @@ func timeChart(cs []curve) template.HTML {
 	for len(x.ticks) > 0 && x.ticks[len(x.ticks)-1].at > x.hi*1.001 {
 		x.ticks = x.ticks[:len(x.ticks)-1]
 	}
-	return lineChart("pages per second over time", x, linear(max(top, 1), chartHeight-marginBottom, marginTop, Count), cs)
+	return lineChart(title, x, linear(max(top, 1), chartHeight-marginBottom, marginTop, Count), cs)
 }
 
 func latencyChart(title string, cs []curve) template.HTML {
@@ -202,7 +237,7 @@ func decadeLabel(us float64) string {
 func stagesOf(r *Result) (stageChart, bool) {
 	var bars []bar
 	for i, s := range r.Stages {
-		if s.Service.Count > 0 || s.Flush.Count > 0 {
+		if !s.idle() {
 			bars = append(bars, bar{name: s.Name, value: s.BusyShare, label: Percent(s.BusyShare) + " busy", class: i})
 		}
 	}
@@ -234,7 +269,12 @@ func configRows(r *Result) [][2]string {
 		{"backend in use", r.Backend + ": " + r.BackendReason}, {"direct I/O", fmt.Sprint(r.DirectIO) + " " + r.DirectReason},
 		{"device bytes from", r.DeviceBytesSource},
 	}
-	b, err := json.Marshal(r.Config)
+	return append(rows, fieldRows(r.Config)...)
+}
+
+// fieldRows are the fields of a configuration, in their order.
+func fieldRows(c any) (rows [][2]string) {
+	b, err := json.Marshal(c)
 	if err != nil {
 		return rows
 	}

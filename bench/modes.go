@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 )
 
 // ModesResult is several modes measured side by side: what the bare command shows.
@@ -21,8 +20,7 @@ type ModesResult struct {
 func (m *ModesResult) WriteText(out io.Writer) error {
 	w := &writer{w: out}
 	r := m.Runs[0]
-	w.printf("\n%d clients x %d pages of %s, %s working set, %s, each call waits until it is durable\n",
-		r.Clients, r.BatchPages, FormatBytes(int64(r.PageBytes)), FormatBytes(r.Config.SizeBytes), r.Config.Dist)
+	w.printf("\n%s\n", r.workload(""))
 	writeHost(w, &r.Host)
 	w.printf("backend %s (%s)%s\n\n", r.Backend, r.BackendReason, r.indirect())
 	w.table(m.rows())
@@ -70,39 +68,10 @@ func (m *ModesResult) find(mode Mode) *Result {
 	return nil
 }
 
-// Conclude sets Meaning: what the figures say to somebody who decides.
-func (m *ModesResult) Conclude() { m.Meaning = m.meaning() }
-
-func (m *ModesResult) meaning() string {
-	dw, none := m.find(Doublewrite), m.find(None)
-	if dw == nil || none == nil {
-		return "Not enough was measured to say what it means."
+// Log is the measurement of the log, if there is one.
+func (m *ModesResult) Log() *WALResult {
+	if m == nil {
+		return nil
 	}
-	var b strings.Builder
-	b.WriteString("What it means: torn-write protection on this path is ")
-	switch dw.Host.Atomic {
-	case "relaxed":
-		b.WriteString("the drive's own for pages of this size, if every write carries RWF_ATOMIC")
-	case "required":
-		b.WriteString("needed")
-	default:
-		b.WriteString("needed until the drive is proven to write such pages whole (hwprobe)")
-	}
-	b.WriteString(". ")
-	keeps := ratio(dw.PagesPerSecond, none.PagesPerSecond)
-	fmt.Fprintf(&b, "Doublewrite keeps %s of the speed of no protection at all, writes %.2f bytes a page byte instead of %.2f, ",
-		Percent(keeps), dw.DeviceBytes, none.DeviceBytes)
-	reach := Percent(dw.Efficiency) + " of what"
-	if dw.Efficiency > 1 { // the bound was measured at other moments; nothing beats it
-		reach = "about what"
-	}
-	fmt.Fprintf(&b, "and reaches %s this drive can do when every page is written twice; without it a power cut can leave torn pages", reach)
-	if nb := m.find(NaiveBatch); nb != nil {
-		fmt.Fprintf(&b, ". A plain batched doublewrite does %s of what it does", Percent(ratio(nb.PagesPerSecond, dw.PagesPerSecond)))
-	}
-	if e := dw.Engine; e != nil {
-		fmt.Fprintf(&b, ". It takes %s for the doublewrite file and %s of memory", FormatBytes(int64(e.Regions)*int64(e.BatchBytes)), FormatBytes(e.MemoryBytes))
-	}
-	b.WriteString(".")
-	return b.String()
+	return m.WAL
 }

@@ -36,8 +36,16 @@ func full() *Result {
 	r.Backend, r.BackendReason, r.DirectReason, r.BoundKind, r.Protection = "uring", "works", "-", boundDoublewrite, "x"
 	l := Latency{Count: 1000, P50: 100, P90: 200, P99: 300, P999: 400, Max: 500, Curve: [][2]float64{{1, 50}, {50, 100}, {99, 300}, {100, 500}}}
 	r.Latency, r.ReadLatency, r.StartLag, r.ReadPages = l, &l, &l, 5
-	r.Stages = []Stage{{Name: "doublewrite", InboxCapacity: 4, BusyShare: 0.3, Service: Quantiles{Count: 3, P50: 4}}}
-	r.Series = []Sample{{0.5, 30_000, 700}, {1, 32_000, 800}}
+	r.Stages = []Stage{{
+		Name: "doublewrite", InboxCapacity: 4, BusyShare: 0.3, Service: Quantiles{Count: 3, P50: 4}, Held: map[string]uint64{"log": 1},
+	}}
+	r.Series = []Sample{{Second: 0.5, PagesPerSecond: 30_000, MaxLatency: 700}, {Second: 1, PagesPerSecond: 32_000, MaxLatency: 800}}
+	r.Time = []Spent{
+		{Where: "memory", Micros: 20, Share: 0.2, Waited: true, Blocked: true}, {Where: "doublewrite <slots>", Micros: 30, Share: 0.3, Waited: true, Blocked: true},
+		{Where: "flush in place", Micros: 50, Share: 0.5},
+	}
+	r.Overload = &Overload{Percent: 120, Capacity: 30_000, Offered: 36_000, Taken: 0.8, BlockedBy: "memory"}
+	r.Meaning = r.meaning()
 	r.Verify = &Verified{OK: true, Checked: 10, Written: 5, Reopened: true, Wrong: []string{"x"}}
 	r.Host = Host{
 		Machine: "m", OS: "linux", Arch: "amd64", Kernel: "6", CPU: "a <b>", CPUs: 2, MemoryBytes: 1 << 30, FileSystem: "ext4",
@@ -59,7 +67,15 @@ func TestSchema(t *testing.T) {
 	wal := &WALResult{
 		Schema: SchemaWAL, Repeats: []WALInterval{{}}, Verify: &Verified{Wrong: []string{"x"}}, Config: WALConfig{Keep: true}, Host: full().Host,
 	}
-	for name, v := range map[string]any{"run": full(), "wal": wal, "limit": limit} {
+	wal.Repeats[0].Series = []WALSample{{}}
+	wal.WALInterval = wal.Repeats[0]
+	sweep := &SweepResult{Points: []Point{{1, &Result{}}}}
+	modes := &ModesResult{Runs: []*Result{{}}, WAL: &WALResult{}}
+	docs, err := os.ReadFile("../docs/bench-json.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range map[string]any{"run": full(), "wal": wal, "limit": limit, "sweep": sweep, "modes": modes} {
 		b, err := json.Marshal(v)
 		if err != nil {
 			t.Fatal(err)
@@ -70,6 +86,20 @@ func TestSchema(t *testing.T) {
 		}
 		keys := map[string]bool{}
 		walk(doc, "", keys)
+		if name == "sweep" || name == "modes" { // what is in a run is listed there
+			for k := range keys {
+				if strings.HasPrefix(k, "points[].run.") || strings.HasPrefix(k, "runs[].") || strings.HasPrefix(k, "wal.") {
+					delete(keys, k)
+				}
+			}
+		}
+		for k := range keys {
+			for field := range strings.SplitSeq(strings.ReplaceAll(k, "[]", ""), ".") {
+				if !bytes.Contains(docs, []byte("`"+field+"`")) {
+					t.Errorf("%s: field %s of %s is not documented in docs/bench-json.md", name, field, k)
+				}
+			}
+		}
 		got := strings.Join(slices.Sorted(maps.Keys(keys)), "\n") + "\n"
 		path := filepath.Join("testdata", name+".keys")
 		if *update {
@@ -100,6 +130,20 @@ func walk(v any, at string, keys map[string]bool) {
 	}
 }
 
+func sweepOf() *SweepResult {
+	r := &SweepResult{Over: "clients", Command: []string{"untornbench", "sweep"}}
+	for i, v := range []int{1, 2, 4, 64} {
+		for _, m := range []Mode{Doublewrite, None} {
+			run := full()
+			run.Mode, run.Config.Clients, run.Clients = m, v, v
+			run.PagesPerSecond *= float64(i + 1)
+			r.Points = append(r.Points, Point{v, run})
+		}
+	}
+	r.Meaning = r.meaning()
+	return r
+}
+
 func modesOf(rs ...*Result) *ModesResult {
 	m := &ModesResult{Schema: SchemaCompare, Runs: rs, Command: []string{"untornbench"}}
 	m.Conclude()
@@ -110,15 +154,29 @@ func TestReportStandsAlone(t *testing.T) {
 	none := full()
 	none.Mode, none.Verify = None, &Verified{Wrong: []string{"page <7> is torn"}}
 	m := modesOf(full(), none)
-	m.WAL = &WALResult{WALInterval: WALInterval{Latency: full().Latency}}
+	m.WAL = &WALResult{WALInterval: WALInterval{Latency: full().Latency, Series: []WALSample{{Second: 1, RecordsPerSecond: 5}}}}
+	always := []string{"What it means", "prefers-color-scheme: dark", "<svg", "untornbench"}
+	for name, c := range map[string]struct {
+		write func(io.Writer) error
+		want  []string
+	}{
+		"modes": {m.WriteHTML, []string{
+			"doublewrite", "none", "page &lt;7&gt; is torn", "a &lt;b&gt;", "Where the time of a page goes", "flush in place", "Overload", "The log alone",
+		}},
+		"sweep": {sweepOf().WriteHTML, []string{"against clients", "Dashed: the bound", "stroke-dasharray"}},
+		"wal":   {(&ModesResult{WAL: m.WAL, Meaning: "What it means"}).WriteHTML, []string{"The log alone", "Records a second over time"}},
+	} {
+		t.Run(name, func(t *testing.T) { standsAlone(t, c.write, append(always, c.want...)) })
+	}
+}
+
+func standsAlone(t *testing.T, write func(io.Writer) error, want []string) {
 	var b bytes.Buffer
-	if err := m.WriteHTML(&b); err != nil {
+	if err := write(&b); err != nil {
 		t.Fatal(err)
 	}
 	h := b.String()
-	for _, want := range []string{
-		"doublewrite", "none", "What it means", "prefers-color-scheme: dark", "page &lt;7&gt; is torn", "a &lt;b&gt;", "<svg", "untornbench",
-	} {
+	for _, want := range want {
 		if !strings.Contains(h, want) {
 			t.Errorf("%q is not in the report", want)
 		}
@@ -152,17 +210,22 @@ func TestTextReports(t *testing.T) {
 			SyncTable: []SyncRow{{"direct", 4096, false, "gone", Latency{P50: 9}}, {"direct + DSYNC", 4096, true, "", Latency{P50: 99}}},
 			Spread:    map[string]MinMedMax{"random": {1, 2, 3}},
 		}).WriteText,
-		"hgrm": func(w io.Writer) error { one.hist = newHistogram(); return one.WriteHGRM(w) },
-		"go":   func(w io.Writer) error { return WriteGoBench(w, []*Result{one}) },
+		"sweep":  sweepOf().WriteText,
+		"series": one.WriteSeries,
+		"hgrm":   func(w io.Writer) error { one.hist = newHistogram(); return one.WriteHGRM(w) },
+		"go": func(w io.Writer) error {
+			return WriteGoBench(w, []*Result{one}, &WALResult{RecordBytes: 100, Clients: 2, Commit: "sync", Repeats: make([]WALInterval, 1)})
+		},
 	} {
 		var b bytes.Buffer
 		if err := f(&b); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		for _, want := range map[string][]string{
-			"run": {"30.", "bound", "efficiency", "verified"}, "interrupted": {"INTERRUPTED"}, "modes": {"What it means", "INTERRUPTED"},
-			"wal": {"a crash could take"}, "limit": {"NOT DURABLE: gone", "durable"}, "hgrm": {"Percentile"},
-			"go": {"BenchmarkRun/mode=doublewrite/page=16384/clients=16/batch=64/ack=durable-", "pages/s"},
+			"run":   {"30.", "bound", "efficiency", "verified", "where a page's time goes", "overload", "most of it by: memory", "What it means"},
+			"sweep": {"clients", "64", "none", "What it means"}, "series": {"repeat,second,pages_per_second", "latency_us_p99"}, "interrupted": {"INTERRUPTED"}, "modes": {"What it means", "INTERRUPTED"},
+			"wal": {"a group durable"}, "limit": {"NOT DURABLE: gone", "durable"}, "hgrm": {"Percentile"},
+			"go": {"BenchmarkRun/mode=doublewrite/page=16384/clients=16/batch=64/ack=durable-", "pages/s", "BenchmarkWAL/record=100/clients=2/commit=sync-"},
 		}[name] {
 			if !strings.Contains(b.String(), want) {
 				t.Errorf("%s: %q is not in\n%s", name, want, b.String())

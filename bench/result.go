@@ -1,6 +1,10 @@
 package bench
 
-import "github.com/HdrHistogram/hdrhistogram-go"
+import (
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
 
 // Names of the documents.
 const (
@@ -8,6 +12,7 @@ const (
 	SchemaWAL     = "untorn.bench.wal/1"
 	SchemaLimit   = "untorn.bench.limit/1"
 	SchemaCompare = "untorn.bench.modes/1"
+	SchemaSweep   = "untorn.bench.sweep/1"
 )
 
 // Result is one run: the median of its intervals, all of them, and what they were measured with.
@@ -36,10 +41,12 @@ type Result struct {
 	ClientCPU float64 `json:"client_cpu_us_per_page"`
 	BoundKind string  `json:"bound_kind"`
 	// Bottleneck is what was short, as far as the figures tell.
-	Bottleneck string     `json:"bottleneck"`
-	Spread     Spread     `json:"spread"`
-	Repeats    []Interval `json:"repeats"`
-	Verify     *Verified  `json:"verify,omitempty"`
+	Bottleneck string `json:"bottleneck"`
+	// Meaning is what the figures say to somebody who decides.
+	Meaning string     `json:"meaning"`
+	Spread  Spread     `json:"spread"`
+	Repeats []Interval `json:"repeats"`
+	Verify  *Verified  `json:"verify,omitempty"`
 	// Interrupted runs keep the intervals that were finished, and the one that was cut short if
 	// there is no other.
 	Interrupted bool     `json:"interrupted"`
@@ -74,32 +81,50 @@ type Interval struct {
 	Allocs      float64 `json:"allocs_per_page"`
 	DeviceBytes float64 `json:"device_bytes_per_page_byte"`
 	// Flushes a second of the page files and the doublewrite file, and ring system calls a page.
-	FlushesPerSecond float64  `json:"flushes_per_second"`
-	EntersPerPage    float64  `json:"ring_enters_per_page"`
-	Stages           []Stage  `json:"stages"`
-	Series           []Sample `json:"series"`
+	FlushesPerSecond float64 `json:"flushes_per_second"`
+	EntersPerPage    float64 `json:"ring_enters_per_page"`
+	// LogBytes went to the log for each page: the records of the calls, and the engine's own.
+	LogBytes float64 `json:"log_bytes_per_page"`
+	// Overload says what was offered and what became of it, if more was offered than can be done.
+	Overload *Overload `json:"overload,omitempty"`
+	// Time is where the time of a page goes.
+	Time   []Spent  `json:"time"`
+	Memory Memory   `json:"memory"`
+	Stages []Stage  `json:"stages"`
+	Series []Sample `json:"series"`
 
-	hist *hdrhistogram.Histogram
+	hist  *hdrhistogram.Histogram
+	hlog  []byte // lines of a HdrHistogram log
+	begun time.Time
 }
 
-// Stage is what one stage of the engine says of itself. Busy share and inbox are of the interval,
-// the distributions since the engine opened.
+// Stage is what one stage of the engine says of itself, in the interval.
 type Stage struct {
 	Name string `json:"name"`
-	// InboxMean is the mean of a few samples.
-	InboxMean     float64   `json:"inbox_mean"`
-	InboxCapacity int       `json:"inbox_capacity"`
-	BusyShare     float64   `json:"busy_share"`
-	Service       Quantiles `json:"service_us"`
-	Batch         Quantiles `json:"batch_pages"`
-	Flush         Quantiles `json:"flush_us"`
-	// PagesPerFlush of the interval; 0 for a stage that flushes nothing.
+	// InboxMean and InboxMax are of a few samples.
+	InboxMean     float64 `json:"inbox_mean"`
+	InboxMax      float64 `json:"inbox_max"`
+	InboxCapacity int     `json:"inbox_capacity"`
+	BusyShare     float64 `json:"busy_share"`
+	// Wait is between a message being sent and being taken up; Service a batch's whole stay.
+	Wait    Quantiles `json:"wait_us"`
+	Service Quantiles `json:"service_us"`
+	// Batch is pages; of stage "log", records in a group.
+	Batch Quantiles `json:"batch_pages"`
+	Flush Quantiles `json:"flush_us"`
+	// FlushPages that one flush covered, FlushFiles that were flushed together.
+	FlushPages Quantiles `json:"flush_pages"`
+	FlushFiles Quantiles `json:"flush_files"`
+	// PagesPerFlush is the pages of the interval over its flushes; 0 for a stage that flushes no pages.
 	PagesPerFlush float64 `json:"pages_per_flush"`
+	// Held counts the times that the stage was held up, by cause.
+	Held map[string]uint64 `json:"held,omitempty"`
 }
 
 // Quantiles of a stage's histogram.
 type Quantiles struct {
 	Count int64   `json:"count"`
+	Mean  float64 `json:"mean"`
 	P50   float64 `json:"p50"`
 	P99   float64 `json:"p99"`
 	P999  float64 `json:"p999"`
@@ -110,7 +135,11 @@ type Quantiles struct {
 type Sample struct {
 	Second         float64 `json:"second"` // since the interval began, at the step's end
 	PagesPerSecond float64 `json:"pages_per_second"`
-	MaxLatency     float64 `json:"max_latency_us"`
+	// Calls that ended in the step, and their latency. Reads are not among them.
+	Calls      uint64  `json:"calls"`
+	P50        float64 `json:"latency_us_p50"`
+	P99        float64 `json:"latency_us_p99"`
+	MaxLatency float64 `json:"max_latency_us"`
 }
 
 // Spread over the repeats.

@@ -36,12 +36,10 @@ func Run(ctx context.Context, c Config, p Progress) (*Result, error) {
 // that they see the same disk. The bound's files are made once, in the first one's directory.
 func runAll(ctx context.Context, cs []Config, p Progress) (out []*Result, err error) {
 	var ss []*session
-	var d *drive
+	var ds drives
 	late := context.WithoutCancel(ctx)
 	defer func() {
-		if d != nil {
-			err = errors.Join(err, d.close())
-		}
+		err = errors.Join(err, ds.close())
 		for _, s := range slices.Backward(ss) { // the first one made the directory they share
 			err = errors.Join(err, s.close(late))
 		}
@@ -69,18 +67,17 @@ func runAll(ctx context.Context, cs []Config, p Progress) (out []*Result, err er
 		if r.Protection != "" {
 			r.BoundKind = boundKind(Mode(r.Protection), c.Ack)
 		}
+		s.kind = r.BoundKind
 		if s.direct = r.DirectIO; s.kernelCounts() {
 			r.DeviceBytesSource = "kernel"
 		}
 		out = append(out, r)
 	}
-	if ss[0].c.BoundTime > 0 {
-		p.say("preparing the bound", 0.12)
-		if d, err = ss[0].newDrive(ctx); err != nil {
-			return nil, err
-		}
+	p.say("preparing the bound", 0.12)
+	if ds, err = newDrives(ctx, ss); err != nil {
+		return nil, err
 	}
-	m := &measurer{ctx: ctx, ss: ss, out: out, d: d, p: p}
+	m := &measurer{ctx: ctx, ss: ss, out: out, drives: ds, p: p}
 	err = m.rounds()
 	if done := m.finish(err); done != nil {
 		return out, done
@@ -90,11 +87,11 @@ func runAll(ctx context.Context, cs []Config, p Progress) (out []*Result, err er
 
 // measurer goes round the sessions.
 type measurer struct {
-	ctx context.Context
-	ss  []*session
-	out []*Result
-	d   *drive
-	p   Progress
+	ctx    context.Context
+	ss     []*session
+	out    []*Result
+	drives drives
+	p      Progress
 }
 
 func (m *measurer) rounds() error {
@@ -102,12 +99,12 @@ func (m *measurer) rounds() error {
 	for round := range n {
 		for i, s := range m.ss {
 			done := float64(round*len(m.ss)+i) / float64(n*len(m.ss))
-			m.p.say(fmt.Sprintf("%s, %d of %d", s.c.Mode, round+1, n), 0.15+0.8*done)
+			m.p.say(fmt.Sprintf("%s, %d of %d", s.c.label(), round+1, n), 0.15+0.8*done)
 			var profile io.Writer
 			if round == n-1 {
 				profile = s.c.Profile
 			}
-			in, err := m.one(s, m.out[i].BoundKind, profile)
+			in, err := m.one(s, profile)
 			if in.Pages > 0 {
 				m.out[i].Repeats = append(m.out[i].Repeats, in)
 			}
@@ -120,32 +117,33 @@ func (m *measurer) rounds() error {
 }
 
 // one is an interval between two measurements of its bound.
-func (m *measurer) one(s *session, kind string, profile io.Writer) (Interval, error) {
-	before, err := m.bound(s, kind)
+func (m *measurer) one(s *session, profile io.Writer) (Interval, error) {
+	before, err := m.bound(s)
 	if err != nil {
 		return Interval{}, err
 	}
-	in, err := s.interval(m.ctx, s.c.Duration, profile)
+	in, err := s.measured(m.ctx, profile)
 	in.Bounds = before
 	if err == nil {
 		// Nothing of ours may be under way while the drive is asked again.
 		if err = s.t.settle(m.ctx); err == nil {
 			var after Bounds
-			if after, err = m.bound(s, kind); err == nil {
+			if after, err = m.bound(s); err == nil {
 				in.Bounds = before.mean(after)
 			}
 		}
 	}
-	in.Bound = in.Bounds.of(kind)
+	in.Bound = in.Bounds.of(s.kind)
 	in.Efficiency = ratio(in.PagesPerSecond, in.Bound)
 	return in, err
 }
 
-func (m *measurer) bound(s *session, kind string) (Bounds, error) {
-	if m.d == nil {
+func (m *measurer) bound(s *session) (Bounds, error) {
+	d := m.drives.of(s)
+	if d == nil {
 		return Bounds{}, nil
 	}
-	return m.d.measure(m.ctx, kind, s.c.BoundTime)
+	return d.measure(m.ctx, s.kind, s.c.BoundTime)
 }
 
 // finish works out the results. It returns an error if there is nothing to return.
@@ -166,6 +164,7 @@ func (m *measurer) finish(err error) error {
 		r.Interval = median(r.Repeats)
 		r.Spread = spread(r.Repeats)
 		r.Bottleneck = r.bottleneck()
+		r.Meaning = r.meaning()
 	}
 	if err != nil && interrupted && len(m.out[0].Repeats) > 0 && errors.Is(err, m.ctx.Err()) {
 		return nil

@@ -83,6 +83,7 @@ func TestWorkloads(t *testing.T) {
 		t.Skip("the modes alone have to do")
 	}
 	for name, change := range map[string]func(*Config){
+		"hot, one core":          func(c *Config) { c.Dist, c.Hot, c.Cores = Hot, 20, 1 },
 		"open loop, zipf":        func(c *Config) { c.Rate, c.Dist = 2000, Zipf },
 		"sequential, log, reads": func(c *Config) { c.Dist, c.LogBytes, c.Reads = Seq, 300, 50 },
 		"accepted, reads, small": func(c *Config) { c.Ack, c.Reads, c.PageBytes = "accepted", 30, 4096 },
@@ -133,14 +134,73 @@ func TestModesSideBySide(t *testing.T) {
 func TestInterruptKeepsWhatThereIs(t *testing.T) {
 	c := little(t, Doublewrite)
 	c.Duration, c.Repeat = 100*time.Millisecond, 1000
-	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	r, err := Run(ctx, c, nil)
+	r, err := Run(ctx, c, func(what string, _ float64) {
+		if what == "doublewrite, 5 of 1000" {
+			cancel()
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !r.Interrupted || len(r.Repeats) == 0 || len(r.Repeats) >= 1000 || r.PagesPerSecond <= 0 {
 		t.Fatalf("interrupted %t, %d repeats", r.Interrupted, len(r.Repeats))
+	}
+	empty(t, c.Dir)
+}
+
+// TestSweepKeepsWhatThereIs: an interrupt in the second round leaves all of the first.
+func TestSweepKeepsWhatThereIs(t *testing.T) {
+	c := little(t, "")
+	c.Duration, c.Repeat, c.Verify = 150*time.Millisecond, 1000, false
+	s := SweepConfig{Base: c, Modes: []Mode{Doublewrite, Detect}, Over: "clients", Values: []int{1, 3}}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, err := Sweep(ctx, s, func(what string, _ float64) {
+		if what == "detect, clients=1, 5 of 1000" {
+			cancel()
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Interrupted || len(r.Points) != 4 {
+		t.Fatalf("interrupted %t, %d points", r.Interrupted, len(r.Points))
+	}
+	for i, p := range r.Points {
+		want := Point{Value: s.Values[i/2], Run: &Result{Mode: s.Modes[i%2]}}
+		if p.Value != want.Value || p.Run.Mode != want.Run.Mode || p.Run.Clients != want.Value || p.Run.PagesPerSecond <= 0 || p.Run.Bound <= 0 {
+			t.Errorf("point %d: %s, clients %d: %v pages/s", i, p.Run.Mode, p.Value, p.Run.PagesPerSecond)
+		}
+	}
+	empty(t, c.Dir)
+}
+
+// TestOverload: what is offered is more than is done, callers fall behind, and nothing else happens;
+// the time of a page is told by cause.
+func TestOverload(t *testing.T) {
+	c := little(t, Doublewrite)
+	c.Overload, c.LogBytes, c.Duration = 300, 100, 300*time.Millisecond
+	r, err := patient(t, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := r.Overload
+	if o == nil || o.Capacity <= 0 || o.Offered < 2.9*o.Capacity || o.Behind <= 0 || !r.Verify.OK {
+		t.Fatalf("%+v, %+v", o, r.Verify)
+	}
+	where := map[string]float64{}
+	for _, p := range r.Time {
+		where[p.Where] = p.Micros
+	}
+	for _, want := range []string{spentTurn, spentFill, "doublewrite", "write in place", "flush in place"} {
+		if where[want] <= 0 {
+			t.Errorf("no time in %q: %+v", want, r.Time)
+		}
+	}
+	if m := r.Memory; m.Frames <= 0 || m.FramesMax <= 0 || m.FramesMax > m.Frames {
+		t.Errorf("%+v", m)
 	}
 	empty(t, c.Dir)
 }
@@ -178,6 +238,8 @@ func TestConfigComplaints(t *testing.T) {
 		"naive log":      func(c *Config) { c.Mode, c.LogBytes = NaiveBatch, 5 },
 		"batch backend":  func(c *Config) { c.Mode, c.Backend = NaiveBatch, ring.Uring },
 		"negative rate":  func(c *Config) { c.Rate = -1 },
+		"overload, rate": func(c *Config) { c.Overload, c.Rate = 120, 5 },
+		"overload":       func(c *Config) { c.Overload = -1 },
 		"negative times": func(c *Config) { c.Duration = -1 },
 	} {
 		c := little(t, Doublewrite)

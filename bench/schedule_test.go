@@ -71,6 +71,7 @@ func TestOpenLoopLeavesNoLatencyOut(t *testing.T) {
 		c := Config{Clients: 1, Batch: 1, Rate: 100, SizeBytes: 1 << 20}.withDefaults()
 		w := &slowOnce{bufs: [][]byte{make([]byte, c.PageBytes)}, slow: 100 * time.Millisecond, each: time.Millisecond}
 		k := newClient(&c, 0, w, newContents(1, 0), make([]uint64, 64))
+		k.reset(c.Rate, newSteps(time.Second))
 		k.sched = newSchedule(time.Now(), c.Rate, c.Batch, 0, 1)
 		var ph atomic.Int32
 		ph.Store(measuring)
@@ -107,6 +108,7 @@ func TestOpenLoopCountsWhatIsOverdue(t *testing.T) {
 		c := Config{Clients: 1, Batch: 1, Rate: 100, SizeBytes: 1 << 20}.withDefaults()
 		w := &slowOnce{bufs: [][]byte{make([]byte, c.PageBytes)}, each: 400 * time.Millisecond}
 		k := newClient(&c, 0, w, newContents(1, 0), make([]uint64, 64))
+		k.reset(c.Rate, newSteps(time.Second))
 		k.sched = newSchedule(time.Now(), c.Rate, c.Batch, 0, 1)
 		var ph atomic.Int32
 		ph.Store(measuring)

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
-
-	"github.com/untorn/untorn/ring"
 )
 
 // session is a target with its clients, ready for measured intervals.
@@ -20,6 +18,7 @@ type session struct {
 	c        Config
 	dirs     []*scratch // the first has the data
 	t        target
+	kind     string // of the bound: the work the mode cannot do without
 	opened   time.Time
 	contents *contents
 	ledger   []uint64
@@ -88,22 +87,6 @@ func (s *session) openTarget(ctx context.Context, root *scratch) error {
 	return err
 }
 
-// newDrive is for the bounds of this session: in the same directory.
-func (s *session) newDrive(ctx context.Context) (*drive, error) {
-	dir, err := s.dirs[0].sub("drive")
-	if err != nil {
-		return nil, err
-	}
-	batch, depth, batches := s.c.cadence()
-	backend := s.c.Backend
-	if s.c.Mode == NaiveBatch {
-		backend = ring.Auto // the bound is the drive's, not the page cache's
-	}
-	return newDrive(ctx, dir, driveConfig{
-		page: s.c.PageBytes, batch: batch, depth: depth, batches: batches, bytes: s.c.SizeBytes, backend: backend, seed: s.c.Seed,
-	})
-}
-
 // close ends the target and removes the directories.
 func (s *session) close(ctx context.Context) error {
 	var errs []error
@@ -117,9 +100,16 @@ func (s *session) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// interval runs all clients for warm-up and d, and returns what they did in d. When ctx ends early
-// the figures are of what there was, and the error is ctx's.
-func (s *session) interval(ctx context.Context, d time.Duration, profile io.Writer) (Interval, error) {
+// loadOf is what an interval is made of.
+type loadOf struct {
+	warm, measured time.Duration
+	rate           float64 // open loop at so many pages a second; 0 = closed loop
+	profile        io.Writer
+}
+
+// interval runs all clients for warm-up and then the time measured, and returns what they did in
+// that. When ctx ends early the figures are of what there was, and the error is ctx's.
+func (s *session) interval(ctx context.Context, l loadOf) (Interval, error) {
 	hard, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	stop := make(chan struct{})
@@ -127,21 +117,23 @@ func (s *session) interval(ctx context.Context, d time.Duration, profile io.Writ
 	begin := time.Now()
 	var wg sync.WaitGroup
 	failed := make(chan error, len(s.clients))
+	all := newSteps(l.measured)
 	for i, k := range s.clients {
-		k.reset()
-		k.sched = newSchedule(begin, s.c.Rate, s.c.Batch, i, len(s.clients))
+		k.reset(l.rate, all)
+		k.sched = newSchedule(begin, l.rate, s.c.Batch, i, len(s.clients))
 		wg.Go(func() {
 			if err := k.run(hard, &s.phase, stop); err != nil {
 				failed <- err
 			}
 		})
 	}
-	w := &watcher{s: s, cancel: cancel, failed: failed}
-	err := w.wait(ctx, s.c.Warmup)
+	w := &watcher{s: s, rate: l.rate, cancel: cancel, failed: failed, steps: all}
+	err := w.wait(ctx, l.warm)
+	s.t.fresh()
 	before := s.snapshot()
 	s.phase.Store(measuring)
 	if err == nil {
-		err = profiled(profile, func() error { return w.watch(ctx, before, d) })
+		err = profiled(l.profile, func() error { return w.watch(ctx, before, l.measured) })
 	}
 	after := s.snapshot()
 	s.phase.Store(stopping)
@@ -157,7 +149,9 @@ func (s *session) interval(ctx context.Context, d time.Duration, profile io.Writ
 	if w.stalled {
 		err = fmt.Errorf("%w for %v", ErrStalled, stallAfter)
 	}
+	all.finish(w.series)
 	in := s.evaluate(before, after, w)
+	in.hlog, in.begun = all.log(before.at, w.series, after.at), before.at
 	return in, err
 }
 
@@ -171,19 +165,26 @@ type snapshot struct {
 	pages   uint64
 	calls   uint64
 	reads   uint64
+	time    callTime
+	rss     int64
+	heap    int64
 }
 
 func (s *session) snapshot() snapshot {
 	var n snapshot
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	n.mallocs = m.Mallocs
+	n.mallocs, n.heap, n.rss = m.Mallocs, heapInUse(&m), residentBytes()
 	n.target = s.t.counts()
 	n.device, _ = deviceBytes()
 	for _, k := range s.clients {
 		n.pages += k.pages.Load()
 		n.calls += k.calls.Load()
 		n.reads += k.readPages.Load()
+		n.time.late += k.late.Load()
+		n.time.take += k.take.Load()
+		n.time.fill += k.fill.Load()
+		n.time.put += k.put.Load()
 	}
 	n.cpu, n.at = cpuTime(), time.Now()
 	return n

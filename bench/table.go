@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -77,13 +78,7 @@ func protectionHere(h *Host) string {
 // WriteText is the report for a terminal.
 func (r *Result) WriteText(out io.Writer) error {
 	w := &writer{w: out}
-	loop := "closed loop"
-	if r.Config.Rate > 0 {
-		loop = fmt.Sprintf("open loop at %s pages/s", Count(r.Config.Rate))
-	}
-	w.printf("%s: %s pages, %s working set, %d clients x %d pages, %s, %s, acknowledged %s\n",
-		r.Mode, FormatBytes(int64(r.PageBytes)), FormatBytes(r.Config.SizeBytes), r.Clients, r.BatchPages,
-		r.Config.Dist, loop, r.Ack)
+	w.printf("%s: %s\n", r.Mode, r.workload(""))
 	writeHost(w, &r.Host)
 	w.printf("backend %s (%s)%s\n", r.Backend, r.BackendReason, r.indirect())
 	if r.Protection != "" {
@@ -97,6 +92,10 @@ func (r *Result) WriteText(out io.Writer) error {
 			len(r.Repeats), Count(s.PagesPerSecond.Min), Count(s.PagesPerSecond.Max), Count(s.Bound.Min), Count(s.Bound.Max),
 			Percent(s.Efficiency.Min), Percent(s.Efficiency.Max))
 	}
+	if len(r.Time) > 0 {
+		w.printf("\n")
+		w.table(r.timeRows())
+	}
 	if len(r.Stages) > 0 {
 		w.printf("\n")
 		w.table(r.stageRows())
@@ -104,9 +103,7 @@ func (r *Result) WriteText(out io.Writer) error {
 	if r.Interrupted {
 		w.printf("\nINTERRUPTED: partial results\n")
 	}
-	if t, _ := r.Mode.trait(); !t.engine {
-		w.printf("\n%s is a baseline: it %s\n", r.Mode, t.gives)
-	}
+	w.printf("\n%s\n", r.Meaning)
 	return w.err
 }
 
@@ -142,6 +139,20 @@ func (r *Result) figures() [][2]string {
 	if r.StartLag != nil {
 		rows = append(rows, [2]string{"begun late by", latencyText(r.StartLag)})
 	}
+	if o := r.Overload; o != nil {
+		rows = append(rows,
+			[2]string{"overload", fmt.Sprintf("%s pages/s offered, %.0f %% of the %s that a closed loop did; %s of it was taken, %s of capacity",
+				Count(o.Offered), o.Percent, Count(o.Capacity), Percent(o.Taken), Percent(o.OfCapacity))},
+			[2]string{"callers", fmt.Sprintf("up to %s behind their schedule; a page was blocked %s, most of it by: %s",
+				Micros(o.Behind), Micros(o.Blocked), cmp.Or(o.BlockedBy, "nothing"))})
+	}
+	if m := r.Memory; m.RSSMax > 0 {
+		of := ""
+		if m.Frames > 0 {
+			of = fmt.Sprintf("; pages in flight took up to %s of the engine's fixed %s", FormatBytes(m.FramesMax), FormatBytes(m.Frames))
+		}
+		rows = append(rows, [2]string{"memory", fmt.Sprintf("%s resident at the begin, %s at the end%s", FormatBytes(m.RSSBegin), FormatBytes(m.RSSEnd), of)})
+	}
 	rows = append(rows, [2]string{"short of", r.Bottleneck})
 	if v := r.Verify; v != nil {
 		what := fmt.Sprintf("%d pages read back, %d written, all as acknowledged", v.Checked, v.Written)
@@ -157,19 +168,50 @@ func latencyText(l *Latency) string {
 	return fmt.Sprintf("p50 %s, p90 %s, p99 %s, p99.9 %s, max %s", Micros(l.P50), Micros(l.P90), Micros(l.P99), Micros(l.P999), Micros(l.Max))
 }
 
+// timeRows say where the time of a page goes.
+func (r *Result) timeRows() [][]string {
+	rows := [][]string{{"where a page's time goes", "us a page", "share", "the call waits", "blocked"}}
+	yes := func(is bool) string {
+		if is {
+			return "yes"
+		}
+		return ""
+	}
+	for _, p := range r.Time {
+		rows = append(rows, []string{p.Where, Count(p.Micros), Percent(p.Share), yes(p.Waited), yes(p.Blocked)})
+	}
+	return rows
+}
+
+// stageRows say what each stage did.
 func (r *Result) stageRows() [][]string {
-	rows := [][]string{{"stage", "busy", "inbox", "batch p50", "pages/flush", "service p50 us", "p99 us", "flush p50 us", "p99 us", "max us"}}
+	rows := [][]string{{
+		"stage", "busy", "inbox", "wait p50 us", "p99", "batch p50", "service p50 us", "p99", "flush p50 us", "p99", "p99.9", "max",
+		"pages/flush", "files/flush",
+	}}
 	for _, s := range r.Stages {
-		if s.Service.Count == 0 && s.Flush.Count == 0 {
+		if s.idle() {
 			continue
 		}
+		inbox := fmt.Sprintf("%.0f/%d", s.InboxMean, s.InboxCapacity)
+		if s.InboxCapacity == 0 {
+			inbox = "-"
+		}
+		files := "-"
+		if s.FlushFiles.Count > 0 {
+			files = fmt.Sprintf("%.1f", s.FlushFiles.Mean)
+		}
 		rows = append(rows, []string{
-			s.Name, Percent(s.BusyShare), fmt.Sprintf("%.0f/%d", s.InboxMean, s.InboxCapacity), dash(s.Batch.P50), dash(s.PagesPerFlush),
-			dash(s.Service.P50), dash(s.Service.P99), dash(s.Flush.P50), dash(s.Flush.P99), dash(s.Flush.Max),
+			s.Name, Percent(s.BusyShare), inbox, dash(s.Wait.P50), dash(s.Wait.P99), dash(s.Batch.P50),
+			dash(s.Service.P50), dash(s.Service.P99), dash(s.Flush.P50), dash(s.Flush.P99), dash(s.Flush.P999), dash(s.Flush.Max),
+			dash(s.PagesPerFlush), files,
 		})
 	}
 	return rows
 }
+
+// idle: the stage did nothing that can be shown.
+func (s *Stage) idle() bool { return s.Service.Count == 0 && s.Flush.Count == 0 }
 
 func dash(v float64) string {
 	if v == 0 {
@@ -190,6 +232,8 @@ func (r *WALResult) WriteText(out io.Writer) error {
 		{"latency", latencyText(&l)},
 		{"a bare DSYNC write", latencyText(&r.Bare)},
 		{"groups", fmt.Sprintf("%s/s, %.1f records each, up to %d in flight", Count(r.GroupsPerSecond), r.RecordsPerGroup, r.Depth)},
+		{"making a group durable", fmt.Sprintf("p50 %s, p99 %s, p99.9 %s, max %s", Micros(r.Group.P50), Micros(r.Group.P99), Micros(r.Group.P999), Micros(r.Group.Max))},
+		{"blocked", fmt.Sprintf("%.2f us a record, for a free group or a segment", r.BlockedPerRecord)},
 		{"CPU", fmt.Sprintf("%.2f us a record", r.CPU)},
 		{"allocations", fmt.Sprintf("%.3f a record", r.Allocs)},
 		{"to the device", fmt.Sprintf("%.2f bytes a record byte", r.DeviceBytes)},
@@ -210,5 +254,6 @@ func (r *WALResult) WriteText(out io.Writer) error {
 	if r.Interrupted {
 		w.printf("\nINTERRUPTED: partial results\n")
 	}
+	w.printf("\n%s\n", r.Meaning)
 	return w.err
 }

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 
+	"github.com/untorn/untorn/aligned"
 	"github.com/untorn/untorn/page"
 	"github.com/untorn/untorn/ring"
 	"github.com/untorn/untorn/stages"
@@ -18,8 +19,9 @@ type target interface {
 	// reopen closes in order and opens again; workers are void afterwards.
 	reopen(ctx context.Context) error
 	close(ctx context.Context) error
-	// counts says what was done so far.
+	// counts says what was done so far; fresh makes its distributions begin anew.
 	counts() counts
+	fresh()
 	// describe fills in what the result says of the target.
 	describe(*Result)
 }
@@ -41,4 +43,6 @@ type counts struct {
 	ring   ring.Stats
 	stages []stages.StageStats
 	log    *walstage.Stats
+	spent  stages.PageTime
+	memory aligned.Stats
 }

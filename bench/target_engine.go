@@ -127,8 +127,10 @@ func (t *engineTarget) settle(ctx context.Context) error { return t.f.Sync(ctx) 
 
 func (t *engineTarget) counts() counts {
 	s := t.e.Stats()
-	return counts{ring: s.Ring, stages: s.Stages, log: &s.Log}
+	return counts{ring: s.Ring, stages: s.Stages, log: &s.Log, spent: s.PageTime, memory: s.Memory}
 }
+
+func (t *engineTarget) fresh() { t.e.ResetDistributions() }
 
 func (t *engineTarget) describe(r *Result) {
 	in := t.e.Info()

@@ -129,6 +129,8 @@ func (t *naiveTarget) counts() counts {
 	return c
 }
 
+func (t *naiveTarget) fresh() {}
+
 func (t *naiveTarget) describe(r *Result) {
 	in := t.ring.Info()
 	r.Backend, r.BackendReason = in.Backend, in.Reason

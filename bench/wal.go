@@ -133,6 +133,7 @@ func (r *WALResult) finish(bare *hdrhistogram.Histogram, interrupted bool) {
 	}
 	r.WALInterval = r.Repeats[middle(r.Repeats, func(i WALInterval) float64 { return i.RecordsPerSecond })]
 	r.Bare, r.Interrupted = latency(bare, false), interrupted
+	r.Meaning = r.meaning()
 }
 
 // interval lets all appenders run for warm-up and the duration.
@@ -144,8 +145,10 @@ func (s *walSession) interval(ctx context.Context, profile io.Writer) (WALInterv
 	stop := make(chan struct{})
 	var helpers, wg sync.WaitGroup
 	helpers.Go(func() { failed <- checkpointLog(s.e, stop) })
+	all := newSteps(s.c.Duration)
 	for _, k := range s.clients {
 		k.hist = newHistogram()
+		k.step.join(all)
 		wg.Go(func() {
 			if err := k.run(hard, &s.phase); err != nil {
 				failed <- err
@@ -153,10 +156,15 @@ func (s *walSession) interval(ctx context.Context, profile io.Writer) (WALInterv
 		})
 	}
 	err := pass(ctx, s.c.Warmup, failed)
+	s.e.ResetDistributions()
 	a := s.snapshot()
 	s.phase.Store(measuring)
+	var series []WALSample
 	if err == nil {
-		err = profiled(profile, func() error { return pass(ctx, s.c.Duration, failed) })
+		err = profiled(profile, func() (err error) {
+			series, err = s.watch(ctx, a, all, failed)
+			return err
+		})
 	}
 	b := s.snapshot()
 	s.phase.Store(stopping)
@@ -172,7 +180,58 @@ func (s *walSession) interval(ctx context.Context, profile io.Writer) (WALInterv
 			err = e
 		}
 	}
-	return s.evaluate(a, b), err
+	in := s.evaluate(a, b)
+	in.Series = finishWAL(all, series)
+	in.hlog, in.begun = all.log(a.at, asSamples(in.Series), b.at), a.at
+	return in, err
+}
+
+// watch lets the interval pass and takes the time series.
+func (s *walSession) watch(ctx context.Context, from walSnapshot, all *steps, failed <-chan error) ([]WALSample, error) {
+	over := time.NewTimer(s.c.Duration)
+	defer over.Stop()
+	tick := time.NewTicker(stepOf(s.c.Duration))
+	defer tick.Stop()
+	series := make([]WALSample, 0, len(all.hists))
+	last, at := from.records, from.at
+	for {
+		select {
+		case <-over.C:
+			return series, nil
+		case <-ctx.Done():
+			return series, ctx.Err()
+		case err := <-failed:
+			return series, err
+		case <-tick.C:
+		}
+		now, n := time.Now(), uint64(0)
+		for _, k := range s.clients {
+			n += k.done.Load()
+		}
+		series = append(series, WALSample{
+			Second: now.Sub(from.at).Seconds(), RecordsPerSecond: ratio(float64(n-last), now.Sub(at).Seconds()),
+		})
+		all.now.Store(int32(len(series)))
+		last, at = n, now
+	}
+}
+
+// finishWAL puts each step's latencies beside its throughput.
+func finishWAL(all *steps, series []WALSample) []WALSample {
+	s := asSamples(series)
+	all.finish(s)
+	for i := range series {
+		series[i].Appends, series[i].P50, series[i].P99, series[i].MaxLatency = s[i].Calls, s[i].P50, s[i].P99, s[i].MaxLatency
+	}
+	return series
+}
+
+func asSamples(series []WALSample) []Sample {
+	s := make([]Sample, len(series))
+	for i := range s {
+		s[i].Second = series[i].Second
+	}
+	return s
 }
 
 // pass waits for d, ctx or a failure.
@@ -220,11 +279,14 @@ func (s *walSession) evaluate(a, b walSnapshot) WALInterval {
 	in.GroupsPerSecond = ratio(groups, in.Seconds)
 	in.RecordsPerGroup = ratio(n, groups)
 	in.DeviceBytes = ratio(float64(b.log.GroupBytes-a.log.GroupBytes), n*float64(s.c.RecordBytes))
-	all := newHistogram()
+	in.Group, in.GroupRecords = inMicros(b.log.GroupNanos), plain(b.log.GroupRecords)
+	in.BlockedPerRecord = ratio(micros(b.log.BlockedTime-a.log.BlockedTime), n)
+	in.BusyShare = ratio((b.log.Busy - a.log.Busy).Seconds(), in.Seconds)
+	in.hist = newHistogram()
 	for _, k := range s.clients {
-		all.Merge(k.hist)
+		in.hist.Merge(k.hist)
 	}
-	in.Latency = latency(all, true)
+	in.Latency = latency(in.hist, true)
 	return in
 }
 

@@ -6,6 +6,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
+
 	"github.com/untorn/untorn/ring"
 	"github.com/untorn/untorn/walstage"
 )
@@ -122,6 +124,7 @@ type WALResult struct {
 	Host        Host          `json:"host"`
 	Config      WALConfig     `json:"config"`
 	Command     []string      `json:"command"`
+	Meaning     string        `json:"meaning"`
 	Started     string        `json:"started"`
 }
 
@@ -142,6 +145,27 @@ type WALInterval struct {
 	// What a crash could have taken at most, at any moment since the log was opened.
 	RiskBytes int64   `json:"at_risk_bytes_max"`
 	RiskTime  float64 `json:"at_risk_us_max"`
+	// Group is what writing a group and making it durable took; several in flight can make BusyShare
+	// more than 1. BlockedPerRecord is how long an append waited for a free group or a segment.
+	Group            Quantiles   `json:"group_us"`
+	GroupRecords     Quantiles   `json:"group_records"`
+	BusyShare        float64     `json:"busy_share"`
+	BlockedPerRecord float64     `json:"blocked_us_per_record"`
+	Series           []WALSample `json:"series"`
+
+	hist  *hdrhistogram.Histogram
+	hlog  []byte
+	begun time.Time
+}
+
+// WALSample is one step of a time series.
+type WALSample struct {
+	Second           float64 `json:"second"` // since the interval began, at the step's end
+	RecordsPerSecond float64 `json:"records_per_second"`
+	Appends          uint64  `json:"appends"` // that ended in the step
+	P50              float64 `json:"latency_us_p50"`
+	P99              float64 `json:"latency_us_p99"`
+	MaxLatency       float64 `json:"max_latency_us"`
 }
 
 // WALSpread over the repeats.

@@ -3,24 +3,25 @@ package bench
 import (
 	"context"
 	"time"
-
-	"github.com/untorn/untorn/stages"
 )
 
 // watcher looks on while clients run: it takes the time series, samples inboxes, and notices when
 // nothing moves.
 type watcher struct {
 	s       *session
+	rate    float64 // 0 = closed loop
 	cancel  context.CancelCauseFunc
 	failed  chan error
+	steps   *steps
 	series  []Sample
 	inbox   map[string]*mean
+	memory  Memory
 	moved   time.Time
 	last    uint64
 	stalled bool
 }
 
-type mean struct{ sum, n float64 }
+type mean struct{ sum, n, most float64 }
 
 // inboxSamples is how often the engine's statistics are asked for in an interval. Each asking
 // allocates a little, and allocations are measured.
@@ -34,26 +35,23 @@ func (w *watcher) wait(ctx context.Context, d time.Duration) error {
 
 // watch lets the interval pass.
 func (w *watcher) watch(ctx context.Context, from snapshot, d time.Duration) error {
-	step := min(max(d/60, 50*time.Millisecond), time.Second)
+	step := stepOf(d)
 	w.series = make([]Sample, 0, int(d/step)+8)
 	w.inbox = map[string]*mean{}
 	last, at, n := from.pages+from.reads, from.at, 0
-	for _, k := range w.s.clients {
-		k.worst.Store(0)
-	}
 	begin := time.Now()
 	return w.every(ctx, d, step, func() {
 		now := time.Now()
-		pages, worst := w.progress()
+		pages := w.pages()
 		w.series = append(w.series, Sample{
 			Second:         now.Sub(from.at).Seconds(),
 			PagesPerSecond: ratio(float64(pages-last), now.Sub(at).Seconds()),
-			MaxLatency:     micros(worst),
 		})
+		w.steps.now.Store(int32(len(w.series)))
 		last, at = pages, now
 		if now.Sub(begin) >= d*time.Duration(n)/inboxSamples {
 			n++
-			w.sampleInboxes(w.s.t.counts().stages)
+			w.sample(w.s.t.counts())
 		}
 	})
 }
@@ -74,9 +72,9 @@ func (w *watcher) every(ctx context.Context, d, step time.Duration, f func()) er
 			return err
 		case <-tick.C:
 		}
-		if pages, _ := w.peek(); pages != w.last {
+		if pages := w.pages(); pages != w.last {
 			w.last, w.moved = pages, time.Now()
-		} else if time.Since(w.moved) > stallAfter && w.s.c.Rate == 0 {
+		} else if time.Since(w.moved) > stallAfter && w.rate == 0 {
 			w.stalled = true
 			w.cancel(ErrStalled)
 			return ErrStalled
@@ -87,31 +85,25 @@ func (w *watcher) every(ctx context.Context, d, step time.Duration, f func()) er
 	}
 }
 
-func (w *watcher) peek() (pages uint64, worst time.Duration) {
+// pages is all that has been written and read.
+func (w *watcher) pages() (n uint64) {
 	for _, k := range w.s.clients {
-		pages += k.pages.Load() + k.readPages.Load()
-		worst = max(worst, time.Duration(k.worst.Load()))
+		n += k.pages.Load() + k.readPages.Load()
 	}
-	return pages, worst
+	return n
 }
 
-// progress is peek, and starts the search for the worst call anew.
-func (w *watcher) progress() (pages uint64, worst time.Duration) {
-	pages, worst = w.peek()
-	for _, k := range w.s.clients {
-		k.worst.Store(0)
-	}
-	return pages, worst
-}
-
-func (w *watcher) sampleInboxes(st []stages.StageStats) {
-	for i := range st {
-		m := w.inbox[st[i].Name]
+// sample looks at inboxes and memory.
+func (w *watcher) sample(c counts) {
+	for i := range c.stages {
+		st := &c.stages[i]
+		m := w.inbox[st.Name]
 		if m == nil {
 			m = &mean{}
-			w.inbox[st[i].Name] = m
+			w.inbox[st.Name] = m
 		}
-		m.sum += float64(st[i].InboxDepth)
-		m.n++
+		depth := float64(st.InboxDepth)
+		m.sum, m.n, m.most = m.sum+depth, m.n+1, max(m.most, depth)
 	}
+	w.memory.sample(c.memory)
 }

@@ -10,7 +10,7 @@ import (
 
 func runWAL(ctx context.Context, c *call) error {
 	var o bench.WALConfig
-	var jsonTo, profile string
+	var to outputs
 	c.fs.StringVar(&o.Dir, "dir", "", "")
 	c.fs.Var(small{&o.RecordBytes}, "record", "")
 	c.fs.IntVar(&o.Clients, "clients", 0, "")
@@ -22,8 +22,9 @@ func runWAL(ctx context.Context, c *call) error {
 	c.fs.IntVar(&o.Repeat, "repeat", 0, "")
 	c.fs.BoolVar(&o.Verify, "verify", false, "")
 	c.fs.BoolVar(&o.Keep, "keep", false, "")
-	c.fs.StringVar(&jsonTo, "json", "", "")
-	c.fs.StringVar(&profile, "cpuprofile", "", "")
+	c.outputs(&to)
+	c.histograms(&to)
+	c.fs.StringVar(&to.profile, "cpuprofile", "", "")
 	c.backend(&o.Backend)
 	if err := c.parse(0); err != nil {
 		return err
@@ -33,7 +34,7 @@ func runWAL(ctx context.Context, c *call) error {
 	}
 	p, done := c.progress()
 	var r *bench.WALResult
-	err := c.profiled(profile, func(w io.Writer) (err error) {
+	err := c.profiled(to.profile, func(w io.Writer) (err error) {
 		o.Profile = w
 		r, err = bench.RunWAL(ctx, o, p)
 		return err
@@ -43,7 +44,8 @@ func runWAL(ctx context.Context, c *call) error {
 		return err
 	}
 	r.Command = c.line
-	return errors.Join(err, c.report(jsonTo, r, r.WriteText))
+	m := &bench.ModesResult{WAL: r, Meaning: r.Meaning, Command: c.line}
+	return errors.Join(err, c.deliver(&to, r, nil, r.WriteText, m), c.distributions(&to, r))
 }
 
 func runLimit(ctx context.Context, c *call) error {

@@ -21,7 +21,9 @@ func (c *call) workload(o *bench.Config) {
 	c.fs.IntVar(&o.Clients, "clients", o.Clients, "")
 	c.fs.IntVar(&o.Batch, "batch", o.Batch, "")
 	c.fs.Func("dist", "", func(v string) error { o.Dist = bench.Dist(v); return nil })
+	c.fs.IntVar(&o.Hot, "hot", 0, "")
 	c.fs.IntVar(&o.Depth, "depth", o.Depth, "")
+	c.fs.IntVar(&o.Cores, "cores", 0, "")
 	c.fs.IntVar(&o.LogBytes, "log", 0, "")
 	c.fs.IntVar(&o.Reads, "reads", 0, "")
 	c.fs.IntVar(&o.Zeros, "zeros", 0, "")
@@ -42,19 +44,41 @@ func (c *call) outputs(o *outputs) {
 	c.fs.StringVar(&o.gobench, "gobench", "", "")
 }
 
+// histograms declares the outputs of a single run.
+func (c *call) histograms(o *outputs) {
+	c.fs.StringVar(&o.hgrm, "hgrm", "", "")
+	c.fs.StringVar(&o.hlog, "hlog", "", "")
+	c.fs.StringVar(&o.series, "series", "", "")
+}
+
+// distributions writes the outputs of a single run.
+func (c *call) distributions(to *outputs, r interface {
+	WriteHGRM(io.Writer) error
+	WriteHLOG(io.Writer) error
+	WriteSeries(io.Writer) error
+}) error {
+	return errors.Join(c.write(to.hgrm, r.WriteHGRM), c.write(to.hlog, r.WriteHLOG), c.write(to.series, r.WriteSeries))
+}
+
 func runRun(ctx context.Context, c *call) error {
 	o := bench.Config{}
 	var to outputs
 	c.workload(&o)
 	c.outputs(&to)
-	c.fs.StringVar(&to.hgrm, "hgrm", "", "")
+	var sweep string
+	c.fs.StringVar(&sweep, "sweep", "", "")
+	c.histograms(&to)
 	c.fs.StringVar(&to.profile, "cpuprofile", "", "")
 	c.fs.Func("mode", "", func(v string) error { o.Mode = bench.Mode(v); return nil })
 	c.fs.BoolVar(&o.Unsafe, "unsafe", false, "")
 	c.fs.Float64Var(&o.Rate, "rate", 0, "")
+	c.fs.Float64Var(&o.Overload, "overload", 0, "")
 	c.fs.StringVar(&o.Ack, "ack", "", "")
 	if err := c.parse(0); err != nil {
 		return err
+	}
+	if sweep != "" {
+		return c.sweepOf(ctx, o, to, sweep)
 	}
 	if err := o.Validate(); err != nil { // before a progress line
 		return err
@@ -71,7 +95,7 @@ func runRun(ctx context.Context, c *call) error {
 		return err
 	}
 	r.Command = c.line
-	return errors.Join(err, c.deliver(&to, r, []*bench.Result{r}, r.WriteText, nil))
+	return errors.Join(err, c.deliver(&to, r, []*bench.Result{r}, r.WriteText, nil), c.distributions(&to, r))
 }
 
 // deliver writes everything that was asked for; m is nil for a single run.
@@ -84,10 +108,7 @@ func (c *call) deliver(to *outputs, doc any, runs []*bench.Result, text func(io.
 		err = c.write(to.html, m.WriteHTML)
 	}
 	if err == nil && to.gobench != "" {
-		err = c.write(to.gobench, func(w io.Writer) error { return bench.WriteGoBench(w, runs) })
-	}
-	if err == nil && to.hgrm != "" {
-		err = c.write(to.hgrm, runs[0].WriteHGRM)
+		err = c.write(to.gobench, func(w io.Writer) error { return bench.WriteGoBench(w, runs, m.Log()) })
 	}
 	return err
 }

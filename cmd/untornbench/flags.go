@@ -55,7 +55,7 @@ func (c *call) backend(to *ring.Backend) {
 
 // outputs are where results go.
 type outputs struct {
-	json, html    string
-	gobench, hgrm string
-	profile       string
+	json, html                  string
+	gobench, hgrm, hlog, series string
+	profile                     string
 }

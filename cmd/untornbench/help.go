@@ -17,6 +17,7 @@ const helpAll = `untornbench measures what protecting pages against torn writes 
 
 usage: untornbench [-dir D] [-duration 1s] [-repeat 3] [-json FILE] [-html FILE] [FLAGS of run]
        untornbench run     [FLAGS]       one mode, one workload
+       untornbench sweep   [FLAGS]       one workload at several values of one setting
        untornbench wal     [FLAGS]       the log alone
        untornbench limit   [FLAGS]       what the drive can do: the bounds
        untornbench compare A.json B.json two results, with their spread
@@ -50,6 +51,8 @@ Examples
   untornbench -dir /srv/data -duration 5s    on another drive, and longer
   untornbench -clients 1 -html one.html      a single caller
   untornbench run -mode doublewrite -dir /srv/data -json a.json
+  untornbench run -overload 120              more than can be done: who waits for what
+  untornbench sweep -over clients -values 1,4,16,64 -html clients.html
   untornbench limit -sync                    what makes bytes durable here, and how fast
 ` + helpExit
 
@@ -57,12 +60,13 @@ const helpRun = `untornbench run measures one way of protecting pages under one 
 
 usage: untornbench run [-dir D] [-mode M] [-unsafe]
          [-page 16KiB] [-size 1GiB] [-duration 10s] [-warmup 1s] [-repeat 1] [-clients 32] [-batch 64]
-         [-dist uniform|zipf|seq] [-rate R] [-reads P] [-ack durable|protected|logged|accepted]
-         [-backend auto|uring|threads|buffered] [-depth N]
+         [-dist uniform|zipf|hot|seq] [-hot 10] [-rate R] [-overload P] [-reads P]
+         [-ack durable|protected|logged|accepted] [-sweep SETTING=V,V...]
+         [-backend auto|uring|threads|buffered] [-depth N] [-cores N]
          [-dwb-batch N] [-dwb-batches N] [-dwb-sync flush|dsync]
          [-log BYTES] [-zeros P] [-seed 1] [-bound 250ms] [-wal-dir W] [-dwb-dir B]
-         [-verify] [-keep] [-json FILE] [-html FILE] [-hgrm FILE] [-gobench FILE]
-         [-cpuprofile FILE]
+         [-verify] [-keep] [-json FILE] [-html FILE] [-series FILE] [-hgrm FILE] [-hlog FILE]
+         [-gobench FILE] [-cpuprofile FILE]
 
 Where
   -dir D           a scratch directory is made in here, and removed at the end; D is made, and
@@ -77,8 +81,9 @@ What
                    only acceptance (default durable; the baselines know no other)
   -page N          page size, 4KiB to 64KiB (default 16KiB)
   -size N          working set (default 1GiB)
-  -dist D          pages are chosen uniform, zipf (YCSB's, theta 0.99) or seq (default uniform);
-                   clients have ranges of their own, and no batch names a page twice
+  -dist D          pages are chosen uniform, zipf (YCSB's, theta 0.99), hot (nine tenths of the calls
+                   go to -hot percent of the pages, default 10) or seq (default uniform); clients
+                   have ranges of their own, and no batch names a page twice
   -log N           append a log record of N bytes before each call; its pages carry its LSN and are
                    not written before it is durable (default 0: no record)
   -reads P         percent of calls that read a batch of the client's own pages and check it
@@ -87,6 +92,9 @@ How much
   -clients N       callers (default 32), -batch N pages in each call (default 64)
   -rate R          open loop: R pages a second in all, whatever the answers; latency counts from when
                    a call was meant to begin (default: closed loop)
+  -overload P      open loop at P percent of what a closed loop does right before: callers fall
+                   behind, and what blocks them is shown by cause
+  -sweep S=V,V...  the same workload at several values of a setting: as untornbench sweep
   -duration D      of a measured interval (default 10s), -warmup D before each (default 1s)
   -repeat N        intervals; the median is shown, with the spread (default 1)
   -bound D         how long each part of the bound is measured, before and after each interval
@@ -95,6 +103,7 @@ How much
 Engine
   -backend B       io_uring, threads, or buffered through the page cache (default auto)
   -depth N         writes in place in flight (default: the engine's; 128 for the bound)
+  -cores N         GOMAXPROCS during the measured intervals (default: as it is)
   -dwb-batch N     bytes of a doublewrite batch, -dwb-batches N of them in flight (default: the
                    engine's)
   -dwb-sync W      how a batch is made durable: one flush for what has been written, or DSYNC writes
@@ -104,7 +113,9 @@ Result
                    must be whole and the version acknowledged last
   -json FILE       everything ("-" = standard output, in place of the table)
   -html FILE       the report, one file that needs no network
+  -series FILE     the time series as CSV (it is in the JSON, too)
   -hgrm FILE       the latency distribution as HdrHistogram's plotter reads it
+  -hlog FILE       the latencies of each step as a HdrHistogram interval log
   -gobench FILE    the figures as go test -bench prints them, for benchstat
   -cpuprofile FILE a CPU profile of the last measured interval, for go tool pprof
 
@@ -117,14 +128,36 @@ Examples
   untornbench run -clients 1 -batch 1 -ack protected          one page, one caller
   untornbench run -rate 20000 -duration 60s -html steady.html an open loop
   untornbench run -mode naive-batch -clients 16 -repeat 5
+  untornbench run -overload 120 -ack protected -html overload.html
+` + helpExit
+
+const helpSweep = `untornbench sweep measures one workload at several values of one setting, in turns, so that all of
+them see the same disk: a table, and a curve in the report.
+
+usage: untornbench sweep -over SETTING -values V,V,... [-mode M,M...] [-html FILE] [-json FILE]
+         [-gobench FILE] [FLAGS of run]
+
+  -over SETTING    clients, batch, cores, depth, page, rate or reads
+  -values V,V,...  its values, up to 64 points in all; sizes take KiB and MiB
+  -mode M,M...     a curve for each of these modes (default doublewrite); none needs -unsafe
+
+All other flags are those of untornbench run, without -hgrm, -hlog, -series and -cpuprofile, which
+are of one run. Defaults here: a working set of 256 MiB for each point, and three rounds of 2 s. An
+interrupt keeps the points that were measured.
+
+Examples
+  untornbench sweep -over clients -values 1,2,4,8,16,32,64 -html clients.html
+  untornbench sweep -over batch -values 1,4,16,64,256 -mode doublewrite,none -unsafe
+  untornbench sweep -over rate -values 5000,10000,20000,30000 -batch 8    latency against load
+  untornbench sweep -over page -values 4KiB,8KiB,16KiB,32KiB,64KiB
 ` + helpExit
 
 const helpWAL = `untornbench wal measures the log alone: clients append a record and wait until it is durable.
 
 usage: untornbench wal [-dir D] [-record 1024] [-clients 64] [-duration 10s] [-warmup 1s] [-repeat 1]
          [-commit sync|async|never] [-method auto|dsync|flush] [-groups N]
-         [-backend auto|uring|threads|buffered] [-verify] [-keep] [-json FILE]
-         [-cpuprofile FILE]
+         [-backend auto|uring|threads|buffered] [-verify] [-keep] [-json FILE] [-html FILE]
+         [-series FILE] [-hgrm FILE] [-hlog FILE] [-gobench FILE] [-cpuprofile FILE]
 
   -record N        bytes of a record (default 1024), 16 to 256KiB
   -clients N       callers, each with one record at a time (default 64)
@@ -136,7 +169,8 @@ usage: untornbench wal [-dir D] [-record 1024] [-clients 64] [-duration 10s] [-w
   -groups N        most groups in flight (default: the engine's 4; it starts with one and adapts)
   -verify          close, open again, and check every record the log still has: contents, order, and
                    that the last ones acknowledged are there
-  -dir, -duration, -warmup, -repeat, -backend, -keep, -json, -cpuprofile   as in untornbench run -h
+  -dir, -duration, -warmup, -repeat, -backend, -keep, -json, -html, -series, -hgrm, -hlog,
+  -gobench, -cpuprofile   as in untornbench run -h
 
 Segments are recycled by a checkpoint every 192 MiB, as in a service that runs for long. A bare DSYNC
 write of one block is timed beside it: what a lone appender cannot beat.

@@ -40,6 +40,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"run", helpRun, runRun},
+		{"sweep", helpSweep, runSweep},
 		{"wal", helpWAL, runWAL},
 		{"limit", helpLimit, runLimit},
 		{"compare", helpCompare, runCompare},

@@ -20,11 +20,26 @@ func call0(t *testing.T, args ...string) (code int, out, err string) {
 	return code, o.String(), e.String()
 }
 
+// patient is call0 with more time where a busy machine acknowledged nothing in so short a while.
+func patient(t *testing.T, args ...string) (code int, out, err string) {
+	t.Helper()
+	for _, d := range []string{"60ms", "500ms", "4s"} {
+		code, out, err = call0(t, append(args[:len(args):len(args)], "-duration", d)...)
+		if !strings.Contains(err, "no call was acknowledged") {
+			break
+		}
+	}
+	return code, out, err
+}
+
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{"-no-such-flag"}, {"run", "-no-such-flag"}, {"wal", "-x"}, {"limit", "-x"}, {"compare", "-x"}, {"compare", "one"},
 		{"nonsense"}, {"run", "more"}, {"run", "-mode", "x"}, {"run", "-mode", "none"}, {"run", "-page", "5000"},
 		{"run", "-duration", "soon"}, {"run", "-backend", "x"}, {"wal", "-commit", "x"}, {"limit", "-depth", "-1"}, {"-size", "1XB"},
+		{"run", "-overload", "120", "-rate", "5"}, {"run", "-sweep", "clients"}, {"run", "-sweep", "x=1"}, {"run", "-sweep", "clients=1", "-hlog", "x"},
+		{"sweep"}, {"sweep", "-over", "clients"}, {"sweep", "-over", "clients", "-values", "1,1"}, {"sweep", "-over", "x", "-values", "1"},
+		{"sweep", "-over", "clients", "-values", "1", "-mode", "none"}, {"sweep", "-over", "page", "-values", "5000"},
 	} {
 		code, out, err := call0(t, args...)
 		if code != exitUsage || out != "" || !strings.Contains(err, "usage: untornbench") || !strings.Contains(err, " [-") {
@@ -35,7 +50,7 @@ func TestUsage(t *testing.T) {
 
 // TestHelpNamesEveryFlag keeps help and flags together.
 func TestHelpNamesEveryFlag(t *testing.T) {
-	helps := map[string]string{"run": helpRun, "wal": helpWAL, "limit": helpLimit, "compare": helpCompare, "": helpAll + helpRun}
+	helps := map[string]string{"run": helpRun, "sweep": helpSweep + helpRun, "wal": helpWAL, "limit": helpLimit, "compare": helpCompare, "": helpAll + helpRun}
 	for name, help := range helps {
 		args := []string{"-h"}
 		if name != "" {
@@ -57,18 +72,19 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 func declared(t *testing.T, name string) []string {
 	t.Helper()
 	files := map[string][2]string{
-		"run": {"cmd_run.go", "func runRun("}, "": {"cmd_run.go", "func (c *call) workload("},
+		"run": {"cmd_run.go", "func runRun("}, "sweep": {"cmd_sweep.go", "func runSweep("}, "": {"cmd_run.go", "func (c *call) workload("},
 		"wal": {"cmd_more.go", "func runWAL("}, "limit": {"cmd_more.go", "func runLimit("}, "compare": {"cmd_more.go", "func runCompare("},
 	}
-	b, err := os.ReadFile(files[name][0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, body, ok := strings.Cut(string(b), files[name][1])
+	_, body, ok := strings.Cut(readSource(t, files[name][0]), files[name][1])
 	if !ok {
 		t.Fatalf("no %s", files[name][1])
 	}
 	body, _, _ = strings.Cut(body, "\n}\n")
+	if name == "run" || name == "wal" { // they share these
+		_, more, _ := strings.Cut(readSource(t, "cmd_run.go"), "func (c *call) histograms(")
+		more, _, _ = strings.Cut(more, "\n}\n")
+		body += more
+	}
 	var flags []string
 	for line := range strings.Lines(body) {
 		if _, rest, ok := strings.Cut(line, `c.fs.`); ok {
@@ -81,6 +97,15 @@ func declared(t *testing.T, name string) []string {
 		t.Fatalf("%s declares no flags", name)
 	}
 	return flags
+}
+
+func readSource(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 func TestImpossible(t *testing.T) {
@@ -102,14 +127,14 @@ func TestImpossible(t *testing.T) {
 func TestRunAndCompare(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }
-	little := []string{"-size", "4MiB", "-duration", "60ms", "-warmup", "10ms", "-clients", "2", "-batch", "8", "-bound", "10ms", "-dir", file("work")}
+	little := []string{"-size", "4MiB", "-warmup", "10ms", "-clients", "2", "-batch", "8", "-bound", "10ms", "-dir", file("work")}
 	for _, name := range []string{"a.json", "b.json"} {
-		args := append([]string{"run", "-repeat", "3", "-verify", "-json", file(name), "-html", file("r.html"), "-hgrm", file("l.hgrm"), "-gobench", file("g.txt")}, little...)
-		if code, out, err := call0(t, args...); code != exitFine || err != "" || !strings.Contains(out, "pages/s") {
+		args := append([]string{"run", "-repeat", "3", "-verify", "-json", file(name), "-html", file("r.html"), "-hgrm", file("l.hgrm"), "-hlog", file("l.hlog"), "-series", file("s.csv"), "-gobench", file("g.txt")}, little...)
+		if code, out, err := patient(t, args...); code != exitFine || err != "" || !strings.Contains(out, "pages/s") {
 			t.Fatalf("status %d\n%s%s", code, out, err)
 		}
 	}
-	for _, name := range []string{"r.html", "l.hgrm", "g.txt"} {
+	for _, name := range []string{"r.html", "l.hgrm", "l.hlog", "s.csv", "g.txt"} {
 		if b, err := os.ReadFile(file(name)); err != nil || len(b) == 0 {
 			t.Errorf("%s: %d bytes, %v", name, len(b), err)
 		}
@@ -121,7 +146,7 @@ func TestRunAndCompare(t *testing.T) {
 		t.Errorf("compare: status %d\n%s%s", code, out, err)
 	}
 	// JSON on standard output takes the table's place.
-	code, out, _ := call0(t, append([]string{"run", "-mode", "none", "-unsafe", "-json", "-"}, little...)...)
+	code, out, _ := patient(t, append([]string{"run", "-mode", "none", "-unsafe", "-json", "-"}, little...)...)
 	var doc map[string]any
 	if err := json.Unmarshal([]byte(out), &doc); code != exitFine || err != nil || doc["mode"] != "none" {
 		t.Errorf("status %d, %v, %v", code, err, doc["mode"])
@@ -134,5 +159,30 @@ func TestRunAndCompare(t *testing.T) {
 	}
 	if code, out, _ := call0(t, "compare", "-force", file("a.json"), file("none.json")); code != exitFine || !strings.Contains(out, "although they differ") {
 		t.Errorf("forced: status %d\n%s", code, out)
+	}
+}
+
+func TestSweepAndLogReports(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	little := []string{"-size", "4MiB", "-warmup", "10ms", "-batch", "8", "-bound", "10ms", "-repeat", "1", "-dir", file("work")}
+	args := append([]string{"sweep", "-over", "clients", "-values", "1,2", "-mode", "doublewrite,detect", "-json", file("a.json"), "-html", file("a.html"), "-gobench", file("a.txt")}, little...)
+	if code, out, err := patient(t, args...); code != exitFine || !strings.Contains(out, "detect") || !strings.Contains(out, "What it means") {
+		t.Fatalf("status %d\n%s%s", code, out, err)
+	}
+	if code, out, err := patient(t, append([]string{"run", "-sweep", "clients=1,2", "-json", file("b.json")}, little...)...); code != exitFine {
+		t.Fatalf("run -sweep: status %d\n%s%s", code, out, err)
+	}
+	if code, out, err := call0(t, "compare", file("a.json"), file("b.json")); code != exitFine || !strings.Contains(out, "clients=2: throughput") {
+		t.Errorf("compare: status %d\n%s%s", code, out, err)
+	}
+	if code, out, err := patient(t, "wal", "-clients", "2", "-warmup", "10ms", "-dir", file("work"),
+		"-html", file("w.html"), "-hgrm", file("w.hgrm"), "-hlog", file("w.hlog"), "-series", file("w.csv"), "-gobench", file("w.txt")); code != exitFine {
+		t.Errorf("wal: status %d\n%s%s", code, out, err)
+	}
+	for _, name := range []string{"a.html", "a.txt", "w.html", "w.hgrm", "w.hlog", "w.csv", "w.txt"} {
+		if b, err := os.ReadFile(file(name)); err != nil || len(b) == 0 {
+			t.Errorf("%s: %d bytes, %v", name, len(b), err)
+		}
 	}
 }

@@ -1,0 +1,314 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// SweepConfig is one workload at several values of one of its settings. All of them are measured in
+// turns, so that they see the same disk.
+type SweepConfig struct {
+	// Base is what they have in common; its Mode is not used.
+	Base   Config
+	Modes  []Mode // a curve each; none = doublewrite
+	Over   string // one of SweepOver
+	Values []int
+}
+
+// SweepOver lists what can be swept over.
+func SweepOver() []string {
+	var out []string
+	for _, s := range settings() {
+		out = append(out, s.name)
+	}
+	return out
+}
+
+// setting is one thing to sweep over.
+type setting struct {
+	name string
+	unit string
+	set  func(c *Config, v int)
+	of   func(c *Config) int
+}
+
+func settings() []setting {
+	return []setting{
+		{"clients", "callers", func(c *Config, v int) { c.Clients = v }, func(c *Config) int { return c.Clients }},
+		{"batch", "pages a call", func(c *Config, v int) { c.Batch = v }, func(c *Config) int { return c.Batch }},
+		{"cores", "cores", func(c *Config, v int) { c.Cores = v }, func(c *Config) int { return c.Cores }},
+		{"depth", "writes in place in flight", func(c *Config, v int) { c.Depth = v }, func(c *Config) int { return c.Depth }},
+		{"page", "bytes of a page", func(c *Config, v int) { c.PageBytes = v }, func(c *Config) int { return c.PageBytes }},
+		{"rate", "pages a second offered", func(c *Config, v int) { c.Rate = float64(v) }, func(c *Config) int { return int(c.Rate) }},
+		{"reads", "percent of calls that read", func(c *Config, v int) { c.Reads = v }, func(c *Config) int { return c.Reads }},
+	}
+}
+
+func settingNamed(name string) (setting, bool) {
+	for _, s := range settings() {
+		if s.name == name {
+			return s, true
+		}
+	}
+	return setting{}, false
+}
+
+// ParseValues reads "1,2,4" or, for sizes, "4KiB,16KiB".
+func ParseValues(s string) ([]int, error) {
+	var out []int
+	for part := range strings.SplitSeq(s, ",") {
+		v, err := ParseBytes(part)
+		if err != nil || v > 1<<30 {
+			return nil, fmt.Errorf("%w: values %q: want numbers with commas between them", ErrUsage, s)
+		}
+		out = append(out, int(v))
+	}
+	return out, nil
+}
+
+// ParseSweep reads "clients=1,2,4".
+func ParseSweep(s string) (over string, values []int, err error) {
+	over, list, ok := strings.Cut(s, "=")
+	if !ok {
+		return "", nil, fmt.Errorf("%w: sweep %q: want a setting and its values, as in clients=1,2,4", ErrUsage, s)
+	}
+	values, err = ParseValues(list)
+	return over, values, err
+}
+
+// maxPoints of one sweep: each has a working set of its own.
+const maxPoints = 64
+
+// configs are the runs of a sweep, value by value.
+func (c *SweepConfig) configs() ([]Config, error) {
+	set, ok := settingNamed(c.Over)
+	if !ok {
+		return nil, fmt.Errorf("%w: cannot sweep over %q (%s)", ErrUsage, c.Over, strings.Join(SweepOver(), ", "))
+	}
+	modes := c.Modes
+	if len(modes) == 0 {
+		modes = []Mode{Doublewrite}
+	}
+	if n := len(c.Values) * len(modes); n == 0 || n > maxPoints {
+		return nil, fmt.Errorf("%w: a sweep of %d points, want 1 to %d", ErrUsage, n, maxPoints)
+	}
+	seen := map[int]bool{}
+	var out []Config
+	for _, v := range c.Values {
+		if seen[v] || v < 1 && c.Over != "reads" {
+			return nil, fmt.Errorf("%w: value %d of %s comes twice or makes no sense", ErrUsage, v, c.Over)
+		}
+		seen[v] = true
+		for _, m := range modes {
+			one := c.Base
+			t, _ := m.trait()
+			one.Mode, one.Unsafe = m, c.Base.Unsafe || t.unsafe
+			one.name = fmt.Sprintf("%s, %s=%d", m, c.Over, v)
+			set.set(&one, v)
+			if err := one.Validate(); err != nil {
+				return nil, fmt.Errorf("%s=%d: %w", c.Over, v, err)
+			}
+			out = append(out, one)
+		}
+	}
+	return out, nil
+}
+
+// Validate returns what is wrong; it matches ErrUsage.
+func (c SweepConfig) Validate() error {
+	_, err := c.configs()
+	return err
+}
+
+// SweepResult is a curve for each mode.
+type SweepResult struct {
+	Schema string `json:"schema"`
+	Over   string `json:"over"`
+	// Points are value by value, and mode by mode for each.
+	Points      []Point  `json:"points"`
+	Meaning     string   `json:"meaning"`
+	Interrupted bool     `json:"interrupted"`
+	Command     []string `json:"command"`
+}
+
+// Point is one run of a sweep.
+type Point struct {
+	Value int     `json:"value"`
+	Run   *Result `json:"run"`
+}
+
+// Sweep measures a workload at several values. When ctx ends early it keeps what it has.
+func Sweep(ctx context.Context, c SweepConfig, p Progress) (*SweepResult, error) {
+	cs, err := c.configs()
+	if err != nil {
+		return nil, err
+	}
+	set, _ := settingNamed(c.Over)
+	runs, err := runAll(ctx, cs, p)
+	r := &SweepResult{Schema: SchemaSweep, Over: c.Over}
+	for _, run := range runs {
+		if len(run.Repeats) > 0 {
+			r.Points = append(r.Points, Point{set.of(&run.Config), run})
+			r.Interrupted = r.Interrupted || run.Interrupted
+		}
+	}
+	if len(r.Points) == 0 {
+		return nil, err
+	}
+	r.Meaning = r.meaning()
+	return r, err
+}
+
+// modes in the order they first come in.
+func (r *SweepResult) modes() (out []Mode) {
+	for _, p := range r.Points {
+		if !slices.Contains(out, p.Run.Mode) {
+			out = append(out, p.Run.Mode)
+		}
+	}
+	return out
+}
+
+// of returns the points of one mode.
+func (r *SweepResult) of(m Mode) (out []Point) {
+	for _, p := range r.Points {
+		if p.Run.Mode == m {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// meaning is where each curve stops paying.
+func (r *SweepResult) meaning() string {
+	var b strings.Builder
+	b.WriteString("What it means: ")
+	for i, m := range r.modes() {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		points := r.of(m)
+		best := slices.MaxFunc(points, func(a, b Point) int { return compareFloat(a.Run.PagesPerSecond, b.Run.PagesPerSecond) })
+		enough := points[slices.IndexFunc(points, func(p Point) bool { return p.Run.PagesPerSecond >= 0.95*best.Run.PagesPerSecond })]
+		fmt.Fprintf(&b, "%s does most, %s pages/s, at %s=%d", m, Count(best.Run.PagesPerSecond), r.Over, best.Value)
+		if enough.Value != best.Value {
+			fmt.Fprintf(&b, ", and 95 %% of it or more from %d on with a p99 of %s instead of %s",
+				enough.Value, Micros(enough.Run.Latency.P99), Micros(best.Run.Latency.P99))
+		}
+	}
+	last := r.Points[len(r.Points)-1].Run
+	fmt.Fprintf(&b, ". At %s=%d short of: %s.", r.Over, r.Points[len(r.Points)-1].Value, last.Bottleneck)
+	return b.String()
+}
+
+func compareFloat(a, b float64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// Runs are all of a sweep's runs.
+func (r *SweepResult) Runs() (out []*Result) {
+	for _, p := range r.Points {
+		out = append(out, p.Run)
+	}
+	return out
+}
+
+// WriteText is the table for a terminal.
+func (r *SweepResult) WriteText(out io.Writer) error {
+	w := &writer{w: out}
+	first := r.Points[0].Run
+	set, _ := settingNamed(r.Over)
+	w.printf("sweep over %s (%s): %s\n", r.Over, set.unit, first.workload(r.Over))
+	writeHost(w, &first.Host)
+	w.printf("backend %s (%s)%s\n\n", first.Backend, first.BackendReason, first.indirect())
+	w.table(r.rows())
+	if r.Interrupted {
+		w.printf("\nINTERRUPTED: partial results\n")
+	}
+	w.printf("\n%s\n", r.Meaning)
+	return w.err
+}
+
+func (r *SweepResult) rows() [][]string {
+	several := len(r.modes()) > 1
+	head := []string{r.Over, "pages/s", "min", "max", "bound", "efficiency", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "CPU us/page", "blocked us/page", "by"}
+	if several {
+		head = append([]string{"mode"}, head...)
+	}
+	rows := [][]string{head}
+	ms := func(us float64) string { return fmt.Sprintf("%.2f", us/1e3) }
+	for _, m := range r.modes() {
+		for _, p := range r.of(m) {
+			x := p.Run
+			us, by := blocked(x.Time)
+			row := []string{
+				strconv.Itoa(p.Value), Count(x.PagesPerSecond), Count(x.Spread.PagesPerSecond.Min), Count(x.Spread.PagesPerSecond.Max),
+				dash(x.Bound), Percent(x.Efficiency), ms(x.Latency.P50), ms(x.Latency.P99), ms(x.Latency.P999), ms(x.Latency.Max),
+				fmt.Sprintf("%.1f", x.CPU), dash(us), by.Where,
+			}
+			if x.Bound == 0 {
+				row[5] = "-"
+			}
+			if several {
+				row = append([]string{string(m)}, row...)
+			}
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+// workload is the configuration in words, without the setting that varies.
+func (r *Result) workload(but string) string {
+	c := &r.Config
+	var parts []string
+	add := func(name, format string, a ...any) {
+		if name == "" || name != but {
+			parts = append(parts, fmt.Sprintf(format, a...))
+		}
+	}
+	add("clients", "%d clients", r.Clients)
+	add("batch", "%d pages a call", r.BatchPages)
+	add("page", "pages of %s", FormatBytes(int64(r.PageBytes)))
+	add("", "%s working set", FormatBytes(c.SizeBytes))
+	if c.Dist == Hot {
+		add("", "%d %% of the pages hot", c.Hot)
+	} else {
+		add("", "%s", c.Dist)
+	}
+	if c.Reads > 0 {
+		add("reads", "%d %% reads", c.Reads)
+	}
+	if c.LogBytes > 0 {
+		add("", "a log record of %s a call", FormatBytes(int64(c.LogBytes)))
+	}
+	if c.Zeros > 0 {
+		add("", "%d %% compressible", c.Zeros)
+	}
+	if c.Depth > 0 {
+		add("depth", "depth %d", c.Depth)
+	}
+	if c.Cores > 0 {
+		add("cores", "%d cores", c.Cores)
+	}
+	switch {
+	case c.Rate > 0:
+		add("rate", "open loop at %s pages/s", Count(c.Rate))
+	case c.Overload > 0:
+		add("", "open loop at %.0f %% of capacity", c.Overload)
+	default:
+		add("rate", "closed loop")
+	}
+	add("", "acknowledged %s", r.Ack)
+	return strings.Join(parts, ", ")
+}
