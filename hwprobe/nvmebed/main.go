@@ -21,14 +21,9 @@ import (
 	"os/signal"
 	"path/filepath"
 	"time"
+
+	"github.com/untorn/untorn/vm"
 )
-
-// errSkip marks what this machine lacks, as against what is broken.
-var errSkip = errors.New("SKIP")
-
-func skip(format string, a ...any) error {
-	return fmt.Errorf("%w: %s", errSkip, fmt.Sprintf(format, a...))
-}
 
 // config is the command line.
 type config struct {
@@ -41,7 +36,7 @@ type config struct {
 
 func main() {
 	var c config
-	flag.StringVar(&c.cache, "cache", defaultCache(),
+	flag.StringVar(&c.cache, "cache", vm.DefaultCache(),
 		"folder for packages and what is unpacked of them")
 	flag.BoolVar(&c.noFetch, "no-fetch", false, "fetch nothing; skip if something is missing")
 	flag.DurationVar(&c.timeout, "timeout", 5*time.Minute, "bound on the guest's whole run")
@@ -52,7 +47,7 @@ func main() {
 	defer stop()
 	err := run(ctx, c)
 	switch {
-	case errors.Is(err, errSkip):
+	case errors.Is(err, vm.ErrSkip):
 		fmt.Println("nvmebed:", err)
 	case errors.Is(err, errFell):
 		os.Exit(1)
@@ -62,15 +57,9 @@ func main() {
 	}
 }
 
-func defaultCache() string {
-	if d, err := os.UserCacheDir(); err == nil {
-		return filepath.Join(d, "untorn-nvmebed")
-	}
-	return filepath.Join(os.TempDir(), "untorn-nvmebed")
-}
-
 func run(ctx context.Context, c config) error {
-	parts, err := findInTime(ctx, c)
+	from := vm.Source{Cache: c.cache, NoFetch: c.noFetch, Timeout: c.fetch}
+	parts, err := from.Find(ctx, func(s string) { fmt.Println("nvmebed:", s) })
 	if err != nil {
 		return err
 	}
@@ -87,7 +76,12 @@ func run(ctx context.Context, c config) error {
 	}
 	began := time.Now()
 	initrd := filepath.Join(work, "initrd")
-	if err := buildInitrd(ctx, parts, work, initrd); err != nil {
+	r := vm.Initrd{
+		Init: "github.com/untorn/untorn/hwprobe/nvmebed/guest",
+		// What it wants beyond what its kernel has built in.
+		Modules: []string{"dm-mod", "md-mod", "raid0", "raid1", "xfs", "sd-mod", "scsi-debug"},
+	}
+	if err := r.Build(ctx, parts, initrd); err != nil {
 		return err
 	}
 	args, err := drives(ctx, work)
@@ -99,15 +93,4 @@ func run(ctx context.Context, c config) error {
 	}
 	fmt.Printf("nvmebed: %.0f s\n", time.Since(began).Seconds())
 	return nil
-}
-
-// findInTime gives up, as a skip, when a mirror does not answer.
-func findInTime(ctx context.Context, c config) (parts, error) {
-	in, cancel := context.WithTimeout(ctx, c.fetch)
-	defer cancel()
-	p, err := find(in, c)
-	if err != nil && ctx.Err() == nil && in.Err() != nil {
-		return p, skip("qemu and a kernel could not be fetched within %s: %v", c.fetch, err)
-	}
-	return p, err
 }

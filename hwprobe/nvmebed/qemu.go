@@ -3,17 +3,16 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/untorn/untorn/hwprobe/nvmebed/spec"
+	"github.com/untorn/untorn/vm"
 )
 
 // errFell tells that the guest ran and something fell short.
@@ -57,54 +56,19 @@ func image(ctx context.Context, name string, d spec.Drive) error {
 		return err
 	}
 	if len(d.Parts) > 0 {
-		if _, err := f.Write(mbr(d.Parts, uint32(d.MiB)<<11)); err != nil {
+		if _, err := f.Write(vm.MBR(d.Parts, uint32(d.MiB)<<11)); err != nil {
 			return err
 		}
 	}
 	if d.Format == nil {
 		return nil
 	}
-	tool, err := exec.LookPath(d.Format[0])
-	if err != nil {
-		// Not in everybody's PATH.
-		if tool, err = exec.LookPath(filepath.Join("/usr/sbin", d.Format[0])); err != nil {
-			return skip("no %s on this machine", d.Format[0])
-		}
-	}
-	if out, err := exec.CommandContext(ctx, tool, append(d.Format[1:],
-		name)...).CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", d.Format[0], err, out)
-	}
-	return nil
-}
-
-// mbr is a partition table with Linux partitions at these sectors, each up to the next.
-func mbr(starts []uint32, end uint32) []byte {
-	b := make([]byte, 512)
-	for i, s := range starts {
-		e := b[446+16*i:]
-		e[4] = 0x83
-		next := end
-		if i+1 < len(starts) {
-			next = starts[i+1]
-		}
-		binary.LittleEndian.PutUint32(e[8:], s)
-		binary.LittleEndian.PutUint32(e[12:], next-s)
-	}
-	b[510], b[511] = 0x55, 0xaa
-	return b
+	return vm.Format(ctx, name, d.Format...)
 }
 
 // boot runs the guest, shows what it prints, and judges by its last line.
-func boot(ctx context.Context, p parts, initrd string, drives []string) error {
-	args := p.loader("qemu-system-x86_64",
-		"-L", filepath.Join(p.root, "usr/share/qemu"), "-L", filepath.Join(p.root, "usr/share/seabios"),
-		"-nodefaults", "-nic", "none", "-no-user-config", "-M", "q35", "-accel",
-		"tcg,thread=multi", "-cpu", "max",
-		"-smp", "2", "-m", "384", "-display", "none", "-serial", "stdio", "-no-reboot",
-		"-kernel", p.kernel, "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1")
-	args = append(args, drives...)
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+func boot(ctx context.Context, p vm.Parts, initrd string, drives []string) error {
+	cmd := p.Machine(ctx, initrd, 384, drives...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -118,7 +82,7 @@ func boot(ctx context.Context, p parts, initrd string, drives []string) error {
 	last := said.verdict
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded) && said.complaints == 0 && time.Since(said.at) < silence:
-		return skip("the guest was still going when its time was over, and nothing had fallen short by then: this machine is too slow (-timeout)")
+		return vm.Skip("the guest was still going when its time was over, and nothing had fallen short by then: this machine is too slow (-timeout)")
 	case ctx.Err() != nil:
 		return fmt.Errorf("the guest did not finish in time, its last line is %s old: %w", time.Since(said.at).Round(time.Second), ctx.Err())
 	case err != nil:

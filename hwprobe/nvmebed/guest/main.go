@@ -12,10 +12,9 @@ import (
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/untorn/untorn/hwprobe"
 	"github.com/untorn/untorn/hwprobe/nvmebed/spec"
+	"github.com/untorn/untorn/vm/inside"
 )
 
 // bed is one run: it counts what falls short and goes on, so that one boot shows everything.
@@ -35,13 +34,7 @@ func main() {
 	} else {
 		fmt.Printf("nvmebed: FAIL %d\n", b.failed)
 	}
-	if os.Getpid() == 1 {
-		unix.Sync()
-		if err := unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF); err != nil {
-			fmt.Println("power off:", err)
-		}
-		select {}
-	}
+	inside.PowerOff()
 }
 
 func (b *bed) fail(format string, a ...any) {
@@ -50,7 +43,7 @@ func (b *bed) fail(format string, a ...any) {
 }
 
 func (b *bed) run() {
-	if err := boot(); err != nil {
+	if err := inside.Boot(spec.Parameters); err != nil {
 		b.fail("boot: %v", err)
 		return
 	}
@@ -75,33 +68,6 @@ func (b *bed) run() {
 	}
 }
 
-// boot mounts what process 1 needs and loads modules in the order they were packed.
-func boot() error {
-	for _, m := range []struct{ fs, at string }{{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs",
-		"/dev"}} {
-		if err := os.MkdirAll(m.at, 0o755); err != nil {
-			return err
-		}
-		if err := unix.Mount(m.fs, m.at, m.fs, 0, ""); err != nil && err != unix.EBUSY {
-			return fmt.Errorf("mount %s: %w", m.at, err)
-		}
-	}
-	mods, _ := filepath.Glob("/modules/*.ko") // numbered: Glob sorts
-	for _, m := range mods {
-		f, err := os.Open(m)
-		if err != nil {
-			return err
-		}
-		_, name, _ := strings.Cut(strings.TrimSuffix(filepath.Base(m), ".ko"), "-")
-		err = unix.FinitModule(int(f.Fd()), spec.Parameters[name], 0)
-		f.Close()
-		if err != nil && err != unix.EEXIST {
-			return fmt.Errorf("load %s: %w", m, err)
-		}
-	}
-	return nil
-}
-
 // findDrives maps serial numbers to nodes: nvme names are not stable between boots.
 func (b *bed) findDrives() {
 	dirs, _ := filepath.Glob("/sys/class/block/nvme*n*")
@@ -112,7 +78,7 @@ func (b *bed) findDrives() {
 		}
 		b.nodes[strings.TrimSpace(string(serial))] = "/dev/" + filepath.Base(dir)
 	}
-	if f, err := openSoon("/dev/sda"); err == nil {
+	if f, err := inside.OpenSoon("/dev/sda"); err == nil {
 		f.Close()
 		b.nodes["SCSI"] = "/dev/sda"
 	}

@@ -3,19 +3,18 @@
 package main
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/untorn/untorn/hwprobe/nvmebed/spec"
+	"github.com/untorn/untorn/vm/inside"
 )
 
 func nothing() {}
@@ -85,95 +84,25 @@ func devnum(node string) (string, uint64, error) {
 	return strings.TrimSpace(string(dev)), n, errors.Join(err0, err1, err2)
 }
 
-// Device mapper by ioctl: linux/dm-ioctl.h.
-const (
-	dmSize    = 312
-	dmCreate  = 0xc138fd03
-	dmRemove  = 0xc138fd04
-	dmSuspend = 0xc138fd06 // without the suspend flag: resume
-	dmLoad    = 0xc138fd09
-)
-
 func (b *bed) dm(target string, sectors uint64, params string) (string, func(), error) {
-	ctl, err := os.OpenFile("/dev/mapper/control", os.O_RDWR, 0)
+	name := fmt.Sprintf("bed%d", b.dmN)
+	b.dmN++
+	node, err := inside.MapDevice(name, inside.Segment{Sectors: sectors, Target: target, Params: params})
 	if err != nil {
 		return "", nil, err
 	}
-	defer ctl.Close()
-	name := fmt.Sprintf("bed%d", b.dmN)
-	b.dmN++
-	call := func(f *os.File, op uintptr, table []byte) (uint64, error) {
-		buf := make([]byte, dmSize+len(table))
-		ne := binary.NativeEndian
-		ne.PutUint32(buf, 4)
-		ne.PutUint32(buf[12:], uint32(len(buf)))
-		ne.PutUint32(buf[16:], dmSize)
-		for at := uint32(0); int(at) < len(table); { // count the segments
-			ne.PutUint32(buf[20:], ne.Uint32(buf[20:])+1)
-			next := ne.Uint32(table[at+20:])
-			if next == 0 {
-				break
-			}
-			at += next
-		}
-		copy(buf[48:], name)
-		copy(buf[dmSize:], table)
-		_, _, e := unix.Syscall(unix.SYS_IOCTL, f.Fd(), op, uintptr(unsafe.Pointer(&buf[0])))
-		if e != 0 {
-			return 0, e
-		}
-		return ne.Uint64(buf[40:]), nil
-	}
-	dev, err := call(ctl, dmCreate, nil)
-	if err != nil {
-		return "", nil, fmt.Errorf("dm create: %w", err)
-	}
-	table := segment(0, sectors, target, params)
-	if _, err := call(ctl, dmLoad, table); err != nil {
-		return "", nil, fmt.Errorf("dm load %s %s: %w", target, params, err)
-	}
-	if _, err := call(ctl, dmSuspend, nil); err != nil {
-		return "", nil, fmt.Errorf("dm resume: %w", err)
-	}
 	b.reload = func() error {
-		c, err := os.OpenFile("/dev/mapper/control", os.O_RDWR, 0)
-		if err != nil {
-			return err
-		}
-		defer c.Close()
 		// The same mapping, and at its end a target that knows no atomic writes: the device loses them.
 		const tail = 2048
-		head := segment(0, sectors-tail, target, params)
-		binary.NativeEndian.PutUint32(head[20:], uint32(len(head))) // next
-		more := append(head, segment(sectors-tail, tail, "error", "")...)
-		if _, err := call(c, dmLoad, more); err != nil {
-			return fmt.Errorf("dm reload: %w", err)
-		}
-		_, err = call(c, dmSuspend, nil) // resume: suspends, swaps tables, goes on
-		return err
+		return inside.RemapDevice(name,
+			inside.Segment{Sectors: sectors - tail, Target: target, Params: params},
+			inside.Segment{Start: sectors - tail, Sectors: tail, Target: "error"})
 	}
-	minor := dev&0xff | dev>>12&0xfff00
-	undo := func() {
-		c, err := os.OpenFile("/dev/mapper/control", os.O_RDWR, 0)
-		if err == nil {
-			_, err = call(c, dmRemove, nil)
-			c.Close()
+	return node, func() {
+		if err := inside.UnmapDevice(name); err != nil {
+			b.fail("%v", err)
 		}
-		if err != nil {
-			b.fail("dm remove: %v", err)
-		}
-	}
-	return fmt.Sprintf("/dev/dm-%d", minor), undo, nil
-}
-
-// segment is one line of a table: struct dm_target_spec and its parameters.
-func segment(start, sectors uint64, target, params string) []byte {
-	s := make([]byte, 40+(len(params)+8)&^7)
-	binary.NativeEndian.PutUint64(s, start)
-	binary.NativeEndian.PutUint64(s[8:], sectors)
-	copy(s[24:40], target)
-	copy(s[40:], params)
-	return s
+	}, nil
 }
 
 // Software RAID without superblocks, by ioctl: linux/raid/md_u.h.
@@ -191,7 +120,7 @@ func (b *bed) md(level, chunk int, serials []string) (string, func(), error) {
 	if err := os.WriteFile("/sys/module/md_mod/parameters/new_array", []byte(name), 0); err != nil {
 		return "", nil, err
 	}
-	f, err := openSoon("/dev/" + name)
+	f, err := inside.OpenSoon("/dev/" + name)
 	if err != nil {
 		return "", nil, err
 	}
@@ -241,17 +170,4 @@ func (b *bed) md(level, chunk int, serials []string) (string, func(), error) {
 			b.fail("stop %s: %v", name, e)
 		}
 	}, nil
-}
-
-// openSoon waits for devtmpfs to show a node: the kernel makes it on a thread of its own.
-func openSoon(node string) (*os.File, error) {
-	var err error
-	for range 200 {
-		var f *os.File
-		if f, err = os.OpenFile(node, os.O_RDWR, 0); err == nil {
-			return f, nil
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	return nil, err
 }

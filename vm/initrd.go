@@ -1,4 +1,4 @@
-package main
+package vm
 
 import (
 	"bytes"
@@ -6,6 +6,7 @@ import (
 	"debug/elf"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,29 +14,38 @@ import (
 	"strings"
 )
 
-// Modules the guest wants beyond what its kernel has built in.
-var wanted = []string{"dm-mod", "md-mod", "raid0", "raid1", "xfs", "sd-mod", "scsi-debug"}
+// Initrd says what a guest starts with.
+type Initrd struct {
+	// Init is the Go package of process 1, which is built.
+	Init string
+	// Modules that the guest loads, in this order, after those they depend on; package inside finds
+	// them. One that the kernel has built in is left out.
+	Modules []string
+	// Programs are Go packages built into the guest's root folder, by name.
+	Programs map[string]string
+	Files    map[string][]byte
+}
 
-// buildInitrd packs the guest program as /init, and the modules, numbered in loading order.
-func buildInitrd(ctx context.Context, p parts, work, out string) error {
-	guest := filepath.Join(work, "init")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", guest,
-		"github.com/untorn/untorn/hwprobe/nvmebed/guest")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
-	if b, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the guest: %w: %s", err, b)
-	}
-	init, err := os.ReadFile(guest)
-	if err != nil {
-		return err
-	}
+// Build packs it into the file out.
+func (r Initrd) Build(ctx context.Context, p Parts, out string) error {
 	var a cpio
 	a.dir("dev")
 	a.node("dev/console", 5, 1) // process 1's output, before devtmpfs is mounted
-	a.file("init", 0o755, init)
 	a.dir("modules")
+	programs := maps.Clone(r.Programs)
+	if programs == nil {
+		programs = map[string]string{}
+	}
+	programs["init"] = r.Init
+	for _, name := range slices.Sorted(maps.Keys(programs)) {
+		b, err := build(ctx, programs[name])
+		if err != nil {
+			return err
+		}
+		a.file(name, 0o755, b)
+	}
 	m := modules{dir: p.modules, ctx: ctx}
-	for _, name := range wanted {
+	for _, name := range r.Modules {
 		if err := m.add(name); err != nil {
 			return err
 		}
@@ -43,7 +53,26 @@ func buildInitrd(ctx context.Context, p parts, work, out string) error {
 	for i, mod := range m.order {
 		a.file(fmt.Sprintf("modules/%02d-%s.ko", i, mod.name), 0o644, mod.image)
 	}
-	return os.WriteFile(out, a.finish(), 0o644)
+	for _, name := range slices.Sorted(maps.Keys(r.Files)) {
+		a.file(name, 0o644, r.Files[name])
+	}
+	return os.WriteFile(out, a.finish(), 0o600)
+}
+
+// build makes a static program of a package of this module.
+func build(ctx context.Context, pkg string) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "untorn-guest-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	to := filepath.Join(dir, "program")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", to, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	if b, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build %s: %w: %s", pkg, err, b)
+	}
+	return os.ReadFile(to)
 }
 
 type module struct {

@@ -1,4 +1,4 @@
-package main
+package vm
 
 import (
 	"bytes"
@@ -11,21 +11,22 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"time"
 )
 
 // Suites that have qemu 11 and a kernel with atomic writes; the archive is whichever the machine's
 // own apt uses.
 var suites = []string{"trixie", "trixie-backports"}
 
-// parts are the pieces of the bed, unpacked below root.
-type parts struct {
+// Parts are what a machine is made of, unpacked below a folder of their own.
+type Parts struct {
 	root    string
 	kernel  string // vmlinuz
 	modules string // kernel modules' folder
 }
 
-// loader runs a program of the bed with its own C library, whatever this machine's is.
-func (p parts) loader(prog string, args ...string) []string {
+// loader runs a program of the parts with its own C library, whatever this machine's is.
+func (p Parts) loader(prog string, args ...string) []string {
 	lib := filepath.Join(p.root, "usr/lib")
 	return append([]string{
 		filepath.Join(p.root, "usr/lib64/ld-linux-x86-64.so.2"),
@@ -34,31 +35,57 @@ func (p parts) loader(prog string, args ...string) []string {
 	}, args...)
 }
 
-// find takes the parts from the cache, or fetches them into it.
-func find(ctx context.Context, c config) (parts, error) {
-	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
-		return parts{}, skip("the bed is for Linux on amd64")
+// DefaultCache is the folder the commands of this module share.
+func DefaultCache() string {
+	if d, err := os.UserCacheDir(); err == nil {
+		return filepath.Join(d, "untorn-nvmebed")
 	}
-	root := filepath.Join(c.cache, "root")
+	return filepath.Join(os.TempDir(), "untorn-nvmebed")
+}
+
+// Source says where the parts come from.
+type Source struct {
+	Cache   string        // folder for packages and what is unpacked of them
+	NoFetch bool          // use only what is there
+	Timeout time.Duration // of a fetch
+}
+
+// Find takes the parts from the cache, or fetches them into it. What this machine lacks, a mirror that
+// answers in time included, is an ErrSkip. say is told of a fetch, which takes a while.
+func (s Source) Find(ctx context.Context, say func(string)) (Parts, error) {
+	in, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	p, err := s.find(in, say)
+	if err != nil && ctx.Err() == nil && in.Err() != nil {
+		return p, Skip("qemu and a kernel could not be fetched within %s: %v", s.Timeout, err)
+	}
+	return p, err
+}
+
+func (s Source) find(ctx context.Context, say func(string)) (Parts, error) {
+	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
+		return Parts{}, Skip("virtual machines are for Linux on amd64")
+	}
+	root := filepath.Join(s.Cache, "root")
 	if p, err := locate(root); err == nil {
 		return p, nil
-	} else if c.noFetch {
-		return parts{}, skip("%v, and -no-fetch was given", err)
+	} else if s.NoFetch {
+		return Parts{}, Skip("%v, and fetching was not allowed", err)
 	}
 	for _, tool := range []string{"apt-get", "apt-cache", "dpkg-deb"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			return parts{}, skip("no %s to fetch qemu and a kernel with", tool)
+			return Parts{}, Skip("no %s to fetch qemu and a kernel with", tool)
 		}
 	}
-	fmt.Println("nvmebed: fetching qemu and a kernel into", c.cache)
-	if err := fetch(ctx, c.cache, root); err != nil {
-		return parts{}, err
+	say("fetching qemu and a kernel into " + s.Cache)
+	if err := fetch(ctx, s.Cache, root); err != nil {
+		return Parts{}, err
 	}
 	return locate(root)
 }
 
-func locate(root string) (parts, error) {
-	p := parts{root: root}
+func locate(root string) (Parts, error) {
+	p := Parts{root: root}
 	if _, err := os.Stat(filepath.Join(root, "complete")); err != nil {
 		return p, errors.New("no qemu and kernel in the cache")
 	}
@@ -82,12 +109,12 @@ func fetch(ctx context.Context, cache, root string) error {
 		return err
 	}
 	if out, err := apt.run(ctx, "apt-get", "update"); err != nil {
-		return skip("the package archive cannot be reached: %v: %s", err, lastLine(out))
+		return Skip("the package archive cannot be reached: %v: %s", err, lastLine(out))
 	}
 	out, err := apt.run(ctx, "apt-get", "-t", suites[1], "install", "--download-only", "-y",
 		"qemu-system-x86")
 	if err != nil {
-		return skip("no qemu: %v: %s", err, lastLine(out))
+		return Skip("no qemu: %v: %s", err, lastLine(out))
 	}
 	modules, err := apt.newestKernel(ctx)
 	if err != nil {
@@ -99,7 +126,7 @@ func fetch(ctx context.Context, cache, root string) error {
 		return err
 	}
 	if out, err := apt.in(ctx, debs, "apt-get", "download", modules, binary); err != nil {
-		return skip("no kernel: %v: %s", err, lastLine(out))
+		return Skip("no kernel: %v: %s", err, lastLine(out))
 	}
 	return unpack(ctx, root, debs, filepath.Join(cache, "apt/cache/archives"))
 }
@@ -135,7 +162,7 @@ func newApt(ctx context.Context, cache string) (*apt, error) {
 	out, err := exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(REPO_URI)",
 		"Origin: Debian").Output()
 	if err != nil {
-		return nil, skip("apt names no sources: %v", err)
+		return nil, Skip("apt names no sources: %v", err)
 	}
 	var archive string
 	for uri := range strings.FieldsSeq(string(out)) {
@@ -146,7 +173,7 @@ func newApt(ctx context.Context, cache string) (*apt, error) {
 	}
 	const keys = "/usr/share/keyrings/debian-archive-keyring.gpg"
 	if _, err := os.Stat(keys); err != nil || archive == "" {
-		return nil, skip("this machine's apt has no Debian archive")
+		return nil, Skip("this machine's apt has no Debian archive")
 	}
 	dir := filepath.Join(cache, "apt")
 	for _, d := range []string{"state/lists/partial", "cache/archives/partial",
@@ -174,8 +201,7 @@ APT::Install-Recommends "0"; APT::Sandbox::User "root"; Acquire::Languages "none
 }
 
 func (a *apt) run(ctx context.Context, args ...string) ([]byte, error) {
-	return a.in(ctx, "",
-		args...)
+	return a.in(ctx, "", args...)
 }
 
 func (a *apt) in(ctx context.Context, dir string, args ...string) ([]byte, error) {
@@ -190,7 +216,7 @@ var kernelName = regexp.MustCompile(`^linux-modules-[0-9].*-cloud-amd64$`)
 func (a *apt) newestKernel(ctx context.Context) (string, error) {
 	out, err := a.run(ctx, "apt-cache", "pkgnames", "linux-modules-")
 	if err != nil {
-		return "", skip("no kernel packages: %v", err)
+		return "", Skip("no kernel packages: %v", err)
 	}
 	best := ""
 	for n := range strings.FieldsSeq(string(out)) {
@@ -204,7 +230,7 @@ func (a *apt) newestKernel(ctx context.Context) (string, error) {
 		}
 	}
 	if best == "" {
-		return "", skip("the archive has no cloud kernel")
+		return "", Skip("the archive has no cloud kernel")
 	}
 	return best, nil
 }
