@@ -180,7 +180,7 @@ func (e *Engine) start(st *super.State) error {
 	e.dwb, err = dwbstage.New(dwbstage.Config{
 		Ring: e.page, File: e.places.dwb, Geometry: geometry(st), Engine: st.Engine, Epoch: st.Epoch,
 		InFlight: o.Batches, Unsynced: o.Unflushed, Direct: 16, Inbox: 256, Files: maxOpenFiles,
-		DSync: o.DWBSync == DWBDSync, Log: logView{e.log}, Frames: e.frames,
+		DSync: o.DWBSync == DWBDSync, Lone: o.DWBSync == DWBAuto, Log: logView{e.log}, Frames: e.frames,
 		Poison: e.poison, Mutants: o.Mutants,
 	})
 	if err != nil {
@@ -266,6 +266,29 @@ func (e *Engine) await(ctx context.Context, call *stages.Call) error {
 			return e.Err()
 		}
 	}
+}
+
+// awaitStep is await for a caller that may be asked to run a step of the doublewrite stage. A step
+// offered before ctx ended is run all the same: it is nobody else's then.
+func (e *Engine) awaitStep(ctx context.Context, call *stages.Call, step *stages.Step) error {
+	if step == nil {
+		return e.await(ctx, call)
+	}
+	var op *ring.Op
+	select {
+	case op = <-step.C():
+	case <-call.Done():
+		return call.Err()
+	case <-ctx.Done():
+		op = step.Leave()
+	case <-e.poison.C():
+		return e.await(ctx, call)
+	}
+	if op != nil {
+		op.Err = e.page.Do(op)
+		op.Done <- op
+	}
+	return e.await(ctx, call)
 }
 
 // Close waits for the calls under way, makes everything accepted durable, marks the directory

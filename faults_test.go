@@ -399,6 +399,9 @@ func TestPoison(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			d := sim.New(sim.Config{Seed: 3})
 			o := onSim(d)
+			if c.kind == ring.DataSync {
+				o.DWBSync = untorn.DWBFlush
+			}
 			e := open(t, o)
 			f := create(t, e, "table", untorn.FileOptions{Pages: 8, PageSize: 4096})
 			writeVersion(t, e, f, upTo(8), 1, untorn.Durable)

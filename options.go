@@ -44,7 +44,7 @@ type Options struct {
 	// Batches is P, the doublewrite batches in flight; Unflushed is D, those of them not flushed.
 	// 0 = 4 and 2. The file is created with Batches + Unflushed regions.
 	Batches, Unflushed int
-	// DWBSync makes doublewrite batches durable by DSYNC writes instead of a flush.
+	// DWBSync is how doublewrite batches are made durable.
 	DWBSync DWBSync
 
 	// SegmentBytes of the log: at creation. 0 = 64 MiB.
@@ -123,7 +123,7 @@ type DWBSync uint8
 
 // The values of DWBSync.
 const (
-	DWBAuto  DWBSync = iota // DWBFlush
+	DWBAuto  DWBSync = iota // DSYNC for a small batch where nothing else is on its way, else a flush
 	DWBFlush                // one flush for what has been written
 	DWBDSync                // DSYNC on the writes of a batch
 )

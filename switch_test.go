@@ -55,9 +55,7 @@ type switchTrace struct {
 
 type switchBatch struct {
 	pages   map[at]uint64
-	parts   int
-	whole   bool
-	open    int
+	open    bool // being written
 	reaped  int
 	flushed bool
 }
@@ -111,14 +109,9 @@ func (t *switchTrace) doublewrite(e sim.Entry) {
 		b = &switchBatch{pages: map[at]uint64{}}
 		t.batches[h.Seq.Num] = b
 	}
-	b.parts++
-	b.open++
-	t.ops[e.Op] = func(at int) { b.open--; b.reaped = at }
-	if len(data) == t.shape.Block { // the header at the end
-		return
-	}
-	b.whole = sum(h) == t.shape.Batch
-	off := t.shape.Block
+	b.open = true
+	t.ops[e.Op] = func(at int) { b.open, b.reaped, b.flushed = false, at, e.DSync() }
+	off := t.shape.SlotsOffset()
 	for _, s := range h.Slots {
 		p := at{t.ids[uint32(s.Page.File)], uint64(s.Page.No)}
 		v := versionIn(data[off:])
@@ -180,7 +173,7 @@ func (t *switchTrace) destination(e sim.Entry) {
 func (t *switchTrace) flush(f traceFlush) {
 	if strings.Contains(f.file, "/dwb/") {
 		for _, b := range t.batches {
-			if (b.parts == 2 || b.whole) && b.open == 0 && b.reaped < f.at {
+			if !b.open && b.reaped < f.at {
 				b.flushed = true
 			}
 		}

@@ -36,9 +36,8 @@ type trace struct {
 
 type traceBatch struct {
 	*dwbstage.Header
-	open    int // writes in flight
-	parts   int // writes seen
-	reaped  int // index
+	open    bool // being written
+	reaped  int  // index
 	flushed bool
 }
 
@@ -106,9 +105,8 @@ func (t *trace) doublewrite(e sim.Entry) {
 		}
 		t.region[i] = b
 	}
-	b.open++
-	b.parts++
-	t.ops[e.Op] = func(at int) { b.open--; b.reaped = at }
+	b.open = true
+	t.ops[e.Op] = func(at int) { b.open, b.reaped, b.flushed = false, at, e.DSync() }
 }
 
 // reuse is I2: the region's last pages are safe, and a durable watermark says so.
@@ -178,8 +176,7 @@ func (t *trace) flush(f traceFlush) {
 	switch {
 	case strings.Contains(f.file, "/dwb/"):
 		for _, b := range t.batches {
-			whole := b.parts == 2 || b.parts == 1 && sum(b.Header) == t.shape.Batch
-			if whole && b.open == 0 && b.reaped < f.at {
+			if !b.open && b.reaped < f.at {
 				b.flushed = true
 			}
 		}
@@ -192,13 +189,6 @@ func (t *trace) flush(f traceFlush) {
 			}
 		}
 	}
-}
-
-func sum(h *dwbstage.Header) (n int) {
-	for i := range h.Slots {
-		n += int(h.Slots[i].Len)
-	}
-	return n
 }
 
 // traceAck says that a call returned.

@@ -41,6 +41,7 @@ type chunk struct {
 	pages  [chunkPages]stages.PageWrite
 	frames [chunkPages]aligned.Frame
 	taken  chan struct{}
+	step   *stages.Step
 	next   *chunk
 }
 
@@ -78,7 +79,7 @@ func (p *callPool) chunk() *chunk {
 	case c := <-p.chunks:
 		return c
 	default:
-		return &chunk{taken: make(chan struct{}, 1)}
+		return &chunk{taken: make(chan struct{}, 1), step: stages.NewStep()}
 	}
 }
 
@@ -94,7 +95,7 @@ func (p *callPool) putChunk(c *chunk) {
 // come twice: the later image counts. A cancelled ctx ends the wait, never the write: the error
 // then says MayBecomeDurable.
 func (f *File) WritePages(ctx context.Context, pages []PageWrite, level Level) error {
-	p, err := f.write(ctx, pages, level)
+	p, err := f.write(ctx, pages, level, true)
 	if err != nil {
 		return err
 	}
@@ -103,7 +104,7 @@ func (f *File) WritePages(ctx context.Context, pages []PageWrite, level Level) e
 
 // WritePagesAsync is WritePages without the wait: the pages have been accepted when it returns.
 func (f *File) WritePagesAsync(ctx context.Context, pages []PageWrite, level Level) (*Pending, error) {
-	p, err := f.write(ctx, pages, level)
+	p, err := f.write(ctx, pages, level, false)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +116,7 @@ type Pending struct {
 	f      *File
 	call   *stages.Call // nil: nothing to wait for
 	chunks *chunk
+	step   *stages.Step // nil: none, or it has been run
 	level  Level
 	lsn    page.LSN // for Logged
 	err    error
@@ -131,7 +133,8 @@ func (p *Pending) Wait(ctx context.Context) error {
 	var err error
 	switch {
 	case p.call != nil:
-		err = e.await(ctx, p.call)
+		err = e.awaitStep(ctx, p.call, p.step)
+		p.step = nil
 	case p.lsn != 0:
 		err = e.log.WaitDurable(ctx, p.lsn)
 	}
@@ -215,8 +218,9 @@ func (f *File) leave() {
 }
 
 // write accepts pages: it copies them into frames, seals them and hands them to dwbstage. Calls
-// after the checks are all or nothing only chunk by chunk; pages are independent anyway.
-func (f *File) write(ctx context.Context, pages []PageWrite, level Level) (p Pending, err error) {
+// after the checks are all or nothing only chunk by chunk; pages are independent anyway. A caller
+// that waits right after can run a step of the stage itself.
+func (f *File) write(ctx context.Context, pages []PageWrite, level Level, waits bool) (p Pending, err error) {
 	p = Pending{f: f, level: level}
 	if err := f.enter("write", true); err != nil {
 		return p, err
@@ -241,6 +245,11 @@ func (f *File) write(ctx context.Context, pages []PageWrite, level Level) (p Pen
 	chunks, err := f.claim(pages, p.call)
 	if err != nil {
 		return p, err
+	}
+	if waits && p.call != nil && chunks.next == nil {
+		p.step = chunks.step
+		p.step.Reset()
+		chunks.w.Step = p.step
 	}
 	accepted := false
 	for c := chunks; c != nil; {

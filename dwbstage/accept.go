@@ -1,6 +1,8 @@
 package dwbstage
 
 import (
+	"cmp"
+
 	"github.com/untorn/untorn/page"
 	"github.com/untorn/untorn/stages"
 )
@@ -52,6 +54,7 @@ func (s *Stage) take() {
 			} else {
 				s.cfg.Frames.Put(s.scratch)
 			}
+			e.Batch.Step = cmp.Or(e.Batch.Step, w.Step)
 			s.writePos++
 			continue
 		}
@@ -63,6 +66,7 @@ func (s *Stage) take() {
 		if w.Sent != 0 {
 			b.Arrived.Add(1, w.Sent, w.Held)
 		}
+		b.Step = cmp.Or(b.Step, w.Step)
 		s.writePos++
 	}
 	s.write = nil

@@ -4,8 +4,11 @@
 //	        S0                    log durable (I3)     S1          reaped        flush    S2, to datastage
 //	                              region free (I2)
 //
-// A region of the doublewrite file holds one batch: header, pages, header again. docs/format.md has
-// the bytes; format.go encodes and decodes them.
+// A region of the doublewrite file holds one batch: its header twice, the pages, and, where they fill
+// the region, the header again. docs/format.md has the bytes; format.go encodes and decodes them.
+//
+// A small batch with nothing else on its way is made durable by its own write, which the caller that
+// waits for it runs (stages.Step); any other batch by a write and a flush through the ring.
 //
 // Files: accept.go takes pages into batches, region.go writes and flushes them, read.go serves reads
 // and barriers, move.go brings a file whose atomic writes were refused into the buffer, stage.go is
@@ -14,7 +17,7 @@
 // Invariants kept here:
 //
 //   - I1: a batch is handed on only when a flush submitted after all its writes were reaped has
-//     completed, or when every request of it carried DSYNC. (syncRegions, completed, handOn)
+//     completed, or when its own write carried DSYNC. (syncRegions, completed, handOn)
 //   - I2: regions are used in ring order, and only when reclaim.Regions says so; F and W go into the
 //     header at submission. (submitDoublewrite)
 //   - I3: no batch is submitted, by either way, before the log is durable through every page of it;

@@ -11,7 +11,7 @@ import (
 )
 
 // Version is the format version of headers and of the file header.
-const Version = 1
+const Version = 2
 
 const (
 	headerMagic = 0x57446e75 // "unDW"
@@ -19,6 +19,7 @@ const (
 	fixedBytes  = 128        // of a batch header, before its slots
 	slotBytes   = 32
 	crcOffset   = 12
+	frontBlocks = 2 // a region begins with its header, twice
 )
 
 // EngineID is the random identity of an engine directory.
@@ -36,7 +37,9 @@ type Slot struct {
 	Flags uint16
 }
 
-// Header is a batch header. A region holds it twice, byte for byte the same, at both ends.
+// Header is a batch header. A region holds it more than once, byte for byte the same: twice at its
+// beginning, and, where the batch fills the region, once more at its end. No damage to one block
+// hides a batch, and every copy is found without any other.
 type Header struct {
 	Engine EngineID
 	Region int
@@ -47,7 +50,7 @@ type Header struct {
 }
 
 // Geometry is the shape of the doublewrite file: a file header of one block, then Regions regions
-// of Block + Batch + Block bytes.
+// of two blocks, Batch bytes and one more block.
 type Geometry struct {
 	Block   int // protocol block
 	Batch   int // bytes of page images a region holds
@@ -55,7 +58,15 @@ type Geometry struct {
 }
 
 // RegionBytes is the length of a region.
-func (g Geometry) RegionBytes() int64 { return int64(2*g.Block + g.Batch) }
+func (g Geometry) RegionBytes() int64 { return int64((frontBlocks+1)*g.Block + g.Batch) }
+
+// SlotsOffset is where the first slot of a region begins within it.
+func (g Geometry) SlotsOffset() int { return frontBlocks * g.Block }
+
+// HeaderOffsets are the places within a region where copies of its header stand.
+func (g Geometry) HeaderOffsets() [frontBlocks + 1]int {
+	return [...]int{0, g.Block, frontBlocks*g.Block + g.Batch}
+}
 
 // RegionOffset is where region i begins.
 func (g Geometry) RegionOffset(i int) int64 { return int64(g.Block) + int64(i)*g.RegionBytes() }
@@ -84,14 +95,15 @@ func (g Geometry) Validate() error {
 // ErrHeader is what every fault of a header wraps.
 var ErrHeader = errors.New("doublewrite header is not valid")
 
-// Encode writes h into block, all of it: what follows the slots is zero and covered by the CRC.
-func (h *Header) Encode(block []byte) {
+// Encode writes h into block, all of it: what follows the slots is zero and covered by the CRC. The
+// header tells the geometry too, for a file whose own header is gone.
+func (h *Header) Encode(block []byte, g Geometry) {
 	n := fixedBytes + slotBytes*len(h.Slots)
 	if n > len(block) {
 		panic("dwbstage: more slots than a header holds")
 	}
 	clear(block[n:])
-	putFixed(block, h.Engine, h.Region, len(h.Slots), h.Seq, h.F, h.W)
+	putFixed(block, g, h.Engine, h.Region, len(h.Slots), h.Seq, h.F, h.W)
 	for i := range h.Slots {
 		putSlot(block, i, &h.Slots[i])
 	}
@@ -100,7 +112,8 @@ func (h *Header) Encode(block []byte) {
 
 var le = binary.LittleEndian
 
-func putFixed(b []byte, id EngineID, region, slots int, seq reclaim.Seq, f uint64, w reclaim.Seq) {
+func putFixed(b []byte, g Geometry, id EngineID, region, slots int, seq reclaim.Seq, f uint64,
+	w reclaim.Seq) {
 	clear(b[:fixedBytes])
 	le.PutUint32(b, headerMagic)
 	le.PutUint16(b[4:], Version)
@@ -113,6 +126,8 @@ func putFixed(b []byte, id EngineID, region, slots int, seq reclaim.Seq, f uint6
 	le.PutUint64(b[56:], f)
 	le.PutUint64(b[64:], w.Epoch)
 	le.PutUint64(b[72:], w.Num)
+	le.PutUint32(b[80:], uint32(g.Batch))
+	le.PutUint32(b[84:], uint32(g.Regions))
 }
 
 func putSlot(b []byte, i int, s *Slot) {
@@ -168,6 +183,8 @@ func Decode(block []byte, g Geometry, id EngineID, i int) (*Header, error) {
 	switch {
 	case h.Engine != id:
 		return bad("of another engine")
+	case int64(le.Uint32(block[80:])) != int64(g.Batch) || int64(le.Uint32(block[84:])) != int64(g.Regions):
+		return bad("of another geometry: %d regions of %d bytes", le.Uint32(block[84:]), le.Uint32(block[80:]))
 	case h.Region != i:
 		return bad("it says it is region %d", h.Region)
 	case n < 1 || n > g.MaxSlots():
@@ -203,7 +220,7 @@ func Decode(block []byte, g Geometry, id EngineID, i int) (*Header, error) {
 
 // SlotOffset is where slot k of h begins within its region.
 func (h *Header) SlotOffset(g Geometry, k int) int {
-	off := g.Block
+	off := g.SlotsOffset()
 	for i := range h.Slots[:k] {
 		off += int(h.Slots[i].Len)
 	}

@@ -28,12 +28,12 @@ func sampleHeader() *Header {
 func TestHeaderRoundTrip(t *testing.T) {
 	h := sampleHeader()
 	b := make([]byte, shape.Block)
-	h.Encode(b)
+	h.Encode(b, shape)
 	got, err := Decode(b, shape, h.Engine, h.Region)
 	if err != nil || !reflect.DeepEqual(got, h) {
 		t.Fatalf("%v\n got %+v\nwant %+v", err, got, h)
 	}
-	if off := h.SlotOffset(shape, 3); off != 4096+3*16384 {
+	if off := h.SlotOffset(shape, 3); off != 2*4096+3*16384 {
 		t.Errorf("slot 3 at %d", off)
 	}
 }
@@ -42,7 +42,7 @@ func TestHeaderRoundTrip(t *testing.T) {
 func TestEveryBitOfAHeader(t *testing.T) {
 	h := sampleHeader()
 	b := make([]byte, shape.Block)
-	h.Encode(b)
+	h.Encode(b, shape)
 	for i := range len(b) * 8 {
 		b[i/8] ^= 1 << (i % 8)
 		if _, err := Decode(b, shape, h.Engine, h.Region); !errors.Is(err, ErrHeader) {
@@ -70,7 +70,7 @@ func TestHeadersThatLie(t *testing.T) {
 		id, region := h.Engine, h.Region
 		change(h)
 		b := make([]byte, shape.Block)
-		h.Encode(b)
+		h.Encode(b, shape)
 		if _, err := Decode(b, shape, id, region); !errors.Is(err, ErrHeader) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -101,14 +101,14 @@ func TestFileHeader(t *testing.T) {
 
 func FuzzHeader(f *testing.F) {
 	b := make([]byte, shape.Block)
-	sampleHeader().Encode(b)
+	sampleHeader().Encode(b, shape)
 	f.Add(b, 2)
 	f.Fuzz(func(t *testing.T, b []byte, region int) {
 		h, err := Decode(b, shape, EngineID{1, 2}, region)
 		if err != nil {
 			return
 		}
-		if len(h.Slots) > shape.MaxSlots() || h.SlotOffset(shape, len(h.Slots)) > shape.Block+shape.Batch {
+		if len(h.Slots) > shape.MaxSlots() || h.SlotOffset(shape, len(h.Slots)) > shape.SlotsOffset()+shape.Batch {
 			t.Fatalf("slots reach beyond the region: %+v", h)
 		}
 	})

@@ -12,9 +12,10 @@ type Trace struct {
 	Region int
 	Seq    reclaim.Seq
 	W      reclaim.Seq
+	Shape  Geometry // not validated
 }
 
-// Peek reads a batch header without knowing the geometry: for finding out the geometry of a file
+// Peek reads a batch header, a block of the file, without knowing the geometry: for finding out the geometry of a file
 // whose own header is gone. Recovery never looks at a block this way.
 func Peek(block []byte) (Trace, bool) {
 	if len(block) < fixedBytes || le.Uint32(block) != headerMagic || le.Uint16(block[4:]) != Version ||
@@ -27,6 +28,9 @@ func Peek(block []byte) (Trace, bool) {
 		W:      reclaim.Seq{Epoch: le.Uint64(block[64:]), Num: le.Uint64(block[72:])},
 	}
 	copy(t.Engine[:], block[16:32])
+	t.Shape = Geometry{
+		Block: len(block), Batch: int(le.Uint32(block[80:])), Regions: int(le.Uint32(block[84:])),
+	}
 	return t, true
 }
 

@@ -58,7 +58,7 @@ func (r *rig) region(ops []*ring.Op) map[page.No]byte {
 		if op.Vec == nil {
 			continue
 		}
-		h, err := DecodeAny(op.Vec[0], r.s.cfg.Geometry)
+		h, err := DecodeAny(op.Vec[0][:r.s.cfg.Geometry.Block], r.s.cfg.Geometry)
 		if err != nil {
 			r.t.Fatal(err)
 		}

@@ -45,25 +45,27 @@ func (s *Stage) encode(b *stages.Batch, a reclaim.Assignment) {
 	if s.cfg.Mutants.Has(stages.WatermarkLag) {
 		w.Num = 0
 	}
-	clear(b.Front)
-	putFixed(b.Front, s.cfg.Engine, a.Region, len(b.Entries), seq, a.F, w)
+	g := s.cfg.Geometry
+	front, second := b.Front[:g.Block], b.Front[g.Block:]
+	clear(front)
+	putFixed(front, g, s.cfg.Engine, a.Region, len(b.Entries), seq, a.F, w)
 	for i := range b.Entries {
 		e := &b.Entries[i]
 		slot := Slot{Page: e.Page, LSN: e.LSN, CRC: e.CRC, Len: uint32(len(e.Frame.Buf))}
 		if e.File.ForeignLSN {
 			slot.Flags |= FlagForeignLSN
 		}
-		putSlot(b.Front, i, &slot)
+		putSlot(front, i, &slot)
 	}
-	sealHeader(b.Front)
-	copy(b.Back, b.Front)
+	sealHeader(front)
+	copy(second, front)
 }
 
-// submitRegion writes header, pages and header again. A full batch is one request; otherwise the
-// second header, whose place is fixed so that it can be found without the first, is one of its own.
+// submitRegion writes header, pages and header again in one request: where a batch fills its region
+// the last copy stands at the region's end, otherwise the second of the two at its beginning is the
+// other one.
 func (s *Stage) submitRegion(b *stages.Batch) {
 	g := s.cfg.Geometry
-	off := g.RegionOffset(b.Region)
 	b.Vec = append(b.Vec[:0], b.Front)
 	var prev *aligned.Frame
 	for i := range b.Entries {
@@ -71,36 +73,37 @@ func (s *Stage) submitRegion(b *stages.Batch) {
 		b.Vec = appendMerged(b.Vec, prev, f)
 		prev = f
 	}
+	if b.Bytes == g.Batch {
+		b.Vec = append(b.Vec, b.Front[:g.Block])
+	}
+	alone := b.Bytes <= loneBytes && s.regions.Unflushed() == 1
+	if !alone || !s.cfg.Lone && !s.cfg.DSync {
+		b.Step = nil // with others on their way the ring is quicker
+	}
 	var flags ring.Flags
-	if s.cfg.DSync {
+	if s.cfg.DSync || alone && s.cfg.Lone {
 		flags = ring.DSync
 	}
-	full := b.Bytes == g.Batch
-	if full {
-		b.Vec = append(b.Vec, b.Back)
-	}
-	b.Ops[0] = ring.Op{
-		Kind: ring.Write, Flags: flags, File: s.cfg.File, Off: off, Vec: b.Vec,
+	b.Op = ring.Op{
+		Kind: ring.Write, Flags: flags, File: s.cfg.File, Off: g.RegionOffset(b.Region), Vec: b.Vec,
 		Done: s.comps, Tag: tagWrite, Ctx: b,
 	}
-	b.Writing = 1
-	if !full {
-		b.Writing = 2
-		b.Ops[1] = ring.Op{
-			Kind: ring.Write, Flags: flags, File: s.cfg.File, Off: off + g.RegionBytes() - int64(g.Block),
-			Buf: b.Back, Done: s.comps, Tag: tagWrite, Ctx: b,
-		}
-		s.submit(&b.Ops[0], &b.Ops[1])
+	b.Writing = true
+	if b.Step != nil && b.Step.Offer(&b.Op) {
 		return
 	}
-	s.submit(&b.Ops[0])
+	s.submit(&b.Op)
 }
+
+// loneBytes is the most a batch has that may be made durable by its own write where nothing else
+// waits for a flush: one request instead of two in a row, and the caller may run it itself.
+const loneBytes = 128 << 10
 
 // submit keeps the argument list out of the heap: the ring is an interface, and a list made for the
 // call would escape through it.
-func (s *Stage) submit(ops ...*ring.Op) {
-	n := copy(s.ops[:], ops)
-	s.cfg.Ring.Submit(s.ops[:n]...)
+func (s *Stage) submit(op *ring.Op) {
+	s.op[0] = op
+	s.cfg.Ring.Submit(s.op[:]...)
 }
 
 func (s *Stage) completed(op *ring.Op) {
@@ -119,11 +122,9 @@ func (s *Stage) completed(op *ring.Op) {
 		return
 	}
 	b := op.Ctx.(*stages.Batch)
-	if b.Writing--; b.Writing > 0 {
-		return
-	}
-	if s.cfg.DSync {
-		s.regions.Synced(b.Num) // both requests carried DSYNC: its own bytes, all of them
+	b.Writing = false
+	if op.Flags&ring.DSync != 0 {
+		s.regions.Synced(b.Num) // it covers its own bytes, which are all of the batch
 		return
 	}
 	if s.cfg.Mutants.Has(stages.AckEarly) {
@@ -159,12 +160,18 @@ func (s *Stage) syncRegions() {
 func (s *Stage) handOn() {
 	n := 0
 	for _, b := range s.inFlight {
-		if !s.regions.Flushed(b.Num) && !(s.cfg.Mutants.Has(stages.DestBeforeFlush) && b.Writing == 0) {
+		if !s.regions.Flushed(b.Num) && !(s.cfg.Mutants.Has(stages.DestBeforeFlush) && !b.Writing) {
 			break
 		}
 		n++
+		var told *stages.Waiter
 		for i := range b.Entries {
-			b.Entries[i].Ack(stages.Protected)
+			told = b.Entries[i].Acked(stages.Protected, told)
+		}
+		// A caller who ran the step is told last: then it runs next, before the destination write.
+		alone := b.Step != nil
+		if !alone {
+			told.Tell()
 		}
 		took := time.Since(b.Since)
 		s.meter.Service(took, len(b.Entries))
@@ -173,6 +180,9 @@ func (s *Stage) handOn() {
 			s.regions.Retire(b.Num)
 		}
 		s.toData(b)
+		if alone {
+			told.Tell()
+		}
 	}
 	if n > 0 {
 		s.inFlight = s.inFlight[:copy(s.inFlight, s.inFlight[n:])]

@@ -32,12 +32,13 @@ type Config struct {
 	Geometry Geometry
 	Engine   EngineID
 	Epoch    uint64
-	InFlight int // P: batches assigned and not retired
-	Unsynced int // D: of these, not flushed
-	Direct   int // batches of pages without doublewrite that may be in flight
-	Inbox    int // messages
-	Files    int // most files open at once; needed where one is Atomic
-	DSync    bool
+	InFlight int  // P: batches assigned and not retired
+	Unsynced int  // D: of these, not flushed
+	Direct   int  // batches of pages without doublewrite that may be in flight
+	Inbox    int  // messages
+	Files    int  // most files open at once; needed where one is Atomic
+	DSync    bool // every batch is made durable by its own write
+	Lone     bool // a small batch is, where nothing else is on its way
 	Log      Log
 	Frames   Frames
 	Poison   *stages.Poison
@@ -80,7 +81,7 @@ type Stage struct {
 	pressed    bool
 	dead       bool // poisoned: only reads go on
 	scratch    []aligned.Frame
-	ops        [2]*ring.Op
+	op         [1]*ring.Op
 }
 
 const (
@@ -106,7 +107,7 @@ func New(cfg Config) (*Stage, error) {
 		credits:  make(chan stages.Credit, nd+nf+2),
 		stop:     make(chan struct{}),
 		regions:  regions,
-		comps:    make(chan *ring.Op, 2*nd+1),
+		comps:    make(chan *ring.Op, nd+1),
 		logReady: make(chan struct{}, 1),
 		inFlight: make([]*stages.Batch, 0, nd),
 		scratch:  make([]aligned.Frame, 0, 1),
@@ -125,8 +126,7 @@ func New(cfg Config) (*Stage, error) {
 		way := 1
 		if i < nd {
 			way = 0
-			mem := aligned.Alloc(2*block, block)
-			b.Front, b.Back = mem[:block:block], mem[block:]
+			b.Front = aligned.Alloc(frontBlocks*block, block)
 		}
 		s.all = append(s.all, b)
 		s.free[way] = append(s.free[way], b)

@@ -1,6 +1,7 @@
 package dwbstage
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -103,6 +104,7 @@ type rig struct {
 	poison  *stages.Poison
 	s       *Stage
 	file    *stages.File
+	step    *stages.Step // of the next writes
 }
 
 func withStage(t *testing.T, change func(*Config), f func(*rig)) {
@@ -138,7 +140,7 @@ func withStage(t *testing.T, change func(*Config), f func(*rig)) {
 func (r *rig) write(level stages.Level, lsn page.LSN, v byte, nos ...page.No) (*stages.Call, chan struct{}) {
 	c := stages.NewCall()
 	c.Reset(level, len(nos))
-	w := &stages.Write{File: r.file}
+	w := &stages.Write{File: r.file, Step: r.step}
 	for _, no := range nos {
 		buf := make([]byte, r.file.PageSize)
 		buf[0] = v
@@ -182,18 +184,17 @@ func TestFlushBeforeHandingOn(t *testing.T) {
 	withStage(t, nil, func(r *rig) {
 		c, _ := r.write(stages.Protected, 0, 1, 10, 11)
 		ops := r.ring.take()
-		if kinds(ops) != "write write " {
+		if kinds(ops) != "write " {
 			t.Fatalf("submitted: %s", kinds(ops))
 		}
-		h, err := Decode(ops[0].Vec[0], r.s.cfg.Geometry, EngineID{}, 0)
+		h, err := r.header(ops[0], 0)
 		if err != nil || h.Seq != (reclaim.Seq{Epoch: 5, Num: 1}) || len(h.Slots) != 2 {
 			t.Fatalf("header %+v, %v", h, err)
 		}
-		finish(nil, ops[0])
 		if ops := r.ring.take(); len(ops) != 0 {
-			t.Fatalf("%s with a write of the batch in flight", kinds(ops))
+			t.Fatalf("%s with the write of the batch in flight", kinds(ops))
 		}
-		finish(nil, ops[1])
+		finish(nil, ops...)
 		flush := r.ring.take()
 		if kinds(flush) != "fdatasync " || c.Finished() || len(r.handed()) != 0 {
 			t.Fatalf("after the writes: %s, acknowledged %v", kinds(flush), c.Finished())
@@ -212,34 +213,121 @@ func TestFlushBeforeHandingOn(t *testing.T) {
 	})
 }
 
-// TestDSyncCoversItsOwnBytes: with DSYNC on every request of a batch there is no flush to wait for.
+// header checks both copies at the beginning of a region's request, and returns the first.
+func (r *rig) header(op *ring.Op, region int) (*Header, error) {
+	g := r.s.cfg.Geometry
+	if front := op.Vec[0]; len(front) != g.SlotsOffset() || !bytes.Equal(front[:g.Block], front[g.Block:]) {
+		r.t.Error("the header is not there twice")
+	}
+	return Decode(op.Vec[0][:g.Block], g, EngineID{}, region)
+}
+
+// TestDSyncCoversItsOwnBytes: with DSYNC on a batch there is no flush to wait for. Where only lone
+// batches have it, one that has company, or is large, takes the flush.
 func TestDSyncCoversItsOwnBytes(t *testing.T) {
 	withStage(t, func(c *Config) { c.DSync = true }, func(r *rig) {
 		r.write(stages.Protected, 0, 1, 10)
 		ops := r.ring.take()
-		for _, op := range ops {
-			if op.Flags&ring.DSync == 0 {
-				t.Error("a request of the batch without DSYNC")
-			}
+		if len(ops) != 1 || ops[0].Flags&ring.DSync == 0 {
+			t.Fatalf("%s, or without DSYNC", kinds(ops))
 		}
-		finish(nil, ops[1])
 		if len(r.handed()) != 0 {
 			t.Error("handed on with its pages in flight")
 		}
-		finish(nil, ops[0])
+		finish(nil, ops...)
 		if len(r.handed()) != 1 {
 			t.Error("not handed on")
 		}
 	})
+	lone := func(c *Config) {
+		c.Lone, c.Unsynced, c.Geometry.Batch = true, 2, 256<<10
+	}
+	withStage(t, lone, func(r *rig) {
+		r.write(stages.Protected, 0, 1, 10)
+		first := r.ring.take()
+		c, _ := r.write(stages.Protected, 0, 1, 11)
+		second := r.ring.take()
+		if first[0].Flags&ring.DSync == 0 || second[0].Flags&ring.DSync != 0 {
+			t.Fatal("the first batch is alone, the second is not")
+		}
+		finish(nil, second...)
+		flush := r.ring.take()
+		if kinds(flush) != "fdatasync " {
+			t.Fatalf("the second batch is written: %s", kinds(flush))
+		}
+		finish(nil, flush...)
+		if c.Finished() || len(r.handed()) != 0 {
+			t.Fatal("handed on before its elder")
+		}
+		finish(nil, first...)
+		if !c.Finished() || len(r.handed()) != 2 {
+			t.Fatal("both are durable, and not handed on")
+		}
+	})
+	withStage(t, lone, func(r *rig) {
+		r.write(stages.Protected, 0, 1, 0, 1, 2, 3, 4, 5, 6, 7, 8)
+		if ops := r.ring.take(); ops[0].Flags&ring.DSync != 0 {
+			t.Error("a large batch carries its flush")
+		}
+	})
 }
 
-// TestFullBatchIsOneRequest: front header, pages and back header in one vectored write.
+// TestCallerRunsTheStep: where its batch is alone, a caller that waits is given the request; one that
+// has left is not.
+func TestCallerRunsTheStep(t *testing.T) {
+	lone := func(c *Config) { c.Lone, c.InFlight, c.Unsynced, c.Geometry.Regions = true, 4, 2, 6 }
+	withStage(t, lone, func(r *rig) {
+		step := stages.NewStep()
+		r.step = step
+		c, _ := r.write(stages.Protected, 0, 1, 10)
+		if ops := r.ring.take(); len(ops) != 0 {
+			t.Fatalf("%s although the caller could run it", kinds(ops))
+		}
+		op := step.Leave() // offered: it has to be run all the same
+		if op == nil || op.Flags&ring.DSync == 0 {
+			t.Fatal("nothing was offered, or without DSYNC")
+		}
+		if c.Finished() || len(r.handed()) != 0 {
+			t.Fatal("acknowledged before it was run")
+		}
+		finish(nil, op)
+		if !c.Finished() || len(r.handed()) != 1 {
+			t.Fatal("run, and not acknowledged")
+		}
+		step.Reset()
+		step.Leave()
+		r.write(stages.Protected, 0, 1, 11)
+		left := r.ring.take()
+		if len(left) != 1 {
+			t.Fatal("the caller has left, and nothing is submitted")
+		}
+		step.Reset()
+		r.write(stages.Protected, 0, 1, 12)
+		if len(r.ring.take()) != 1 {
+			t.Fatal("with another batch on its way the ring takes it")
+		}
+		step.Leave()
+	})
+	withStage(t, lone, func(r *rig) { // I5
+		r.step = stages.NewStep()
+		c, _ := r.write(stages.Protected, 0, 1, 10)
+		finish(errors.New("EIO"), <-r.step.C())
+		if r.poison.Err() == nil || c.Finished() || len(r.handed()) != 0 {
+			t.Errorf("poison %v, acknowledged %v", r.poison.Err(), c.Finished())
+		}
+	})
+}
+
+// TestFullBatchIsOneRequest: headers, pages and the header at the end in one vectored write.
 func TestFullBatchIsOneRequest(t *testing.T) {
 	withStage(t, nil, func(r *rig) {
 		r.write(stages.Accepted, 0, 1, 0, 1, 2, 3)
 		ops := r.ring.take()
 		if len(ops) != 1 || ops[0].Len() != int(r.s.cfg.Geometry.RegionBytes()) {
 			t.Fatalf("%d requests of %d bytes", len(ops), ops[0].Len())
+		}
+		if _, err := Decode(ops[0].Vec[len(ops[0].Vec)-1], r.s.cfg.Geometry, EngineID{}, 0); err != nil {
+			t.Errorf("the last copy: %v", err)
 		}
 	})
 }
@@ -265,10 +353,10 @@ func TestBatchesClockThemselves(t *testing.T) {
 		finish(nil, first...)
 		finish(nil, r.ring.take()...) // its flush
 		second := r.ring.take()
-		if len(second) != 2 {
+		if len(second) != 1 {
 			t.Fatalf("the next batch: %s", kinds(second))
 		}
-		h, err := Decode(second[0].Vec[0], r.s.cfg.Geometry, EngineID{}, 1)
+		h, err := r.header(second[0], 1)
 		if err != nil || len(h.Slots) != 2 || h.F != 1 {
 			t.Fatalf("header %+v, %v: two pages and F 1 are wanted", h, err)
 		}
@@ -371,7 +459,7 @@ func TestRegionsAreNotReused(t *testing.T) {
 			t.Fatalf("%s with all batches in flight", kinds(ops))
 		}
 		r.credit(b1)
-		if ops := r.ring.take(); len(ops) != 2 {
+		if ops := r.ring.take(); len(ops) != 1 {
 			t.Fatal("a batch came back, and nothing is written")
 		}
 		if r.log.mark != (reclaim.Seq{Epoch: 5, Num: 1}) {
@@ -389,7 +477,7 @@ func TestRegionsAreNotReused(t *testing.T) {
 			t.Fatalf("super is asked to carry %d", n)
 		}
 		r.s.Credits() <- stages.Credit{Durable: 1}
-		if ops := r.ring.take(); len(ops) != 2 {
+		if ops := r.ring.take(); len(ops) != 1 {
 			t.Fatal("the watermark is durable, and nothing is written")
 		}
 	})
@@ -462,8 +550,7 @@ func TestFailStop(t *testing.T) {
 			c, _ := r.write(stages.Protected, 0, 1, 1)
 			ops := r.ring.take()
 			if at == "write" {
-				finish(eio, ops[0])
-				finish(nil, ops[1])
+				finish(eio, ops...)
 			} else {
 				finish(nil, ops...)
 				finish(eio, r.ring.take()...)

@@ -77,7 +77,7 @@ func newProfile(seed uint64, mode untorn.Mode, m mutant) *profile {
 		Dir: "/db", BatchBytes: 64 << 10, Batches: batches, Unflushed: min(batches, pick(1, 2)),
 		SegmentBytes: 64 << 10, Depth: pick(4, 16), LockWait: -time.Second, Unsafe: true,
 		Commit:  []walstage.Commit{walstage.CommitFlush, walstage.CommitDSync}[rng.IntN(2)],
-		DWBSync: []untorn.DWBSync{untorn.DWBFlush, untorn.DWBFlush, untorn.DWBDSync}[rng.IntN(3)],
+		DWBSync: []untorn.DWBSync{untorn.DWBAuto, untorn.DWBFlush, untorn.DWBDSync}[rng.IntN(3)],
 		Memory:  int64(batches+4) * 64 << 10, Mutants: m.protocol,
 	}
 	// A clock in a run makes two schedules of one seed: only some runs have the real one.

@@ -217,28 +217,22 @@ func (d *Dir) followRegions(t *trail, f fsys.File) error {
 	return nil
 }
 
-// measure finds the geometry from the batch headers in a file whose own header is gone: the two
-// headers of one batch lie a block and a batch apart.
+// measure finds the geometry in the first batch header of a file whose own header is gone: each
+// names it.
 func (d *Dir) measure(t *trail, f fsys.File, size int64) (dwbstage.Geometry, error) {
 	g := dwbstage.Geometry{Block: t.block}
-	at := map[reclaim.Seq]int64{}
 	for off := int64(t.block); off+int64(t.block) <= size; off += int64(t.block) {
 		b, err := d.read(f, off, int64(t.block))
 		if err != nil {
 			continue // a bad sector is no header
 		}
+		// A page may hold anything, a header too: its place has to fit what it says.
 		h, ok := dwbstage.Peek(b)
-		if !ok {
-			continue
-		}
-		if first, ok := at[h.Seq]; ok {
-			g.Batch = int(off - first - int64(t.block))
+		if ok && h.Shape.Validate() == nil && h.Shape.FileBytes() <= size &&
+			(off-int64(t.block))%h.Shape.RegionBytes() == 0 {
+			g = h.Shape
 			break
 		}
-		at[h.Seq] = off
-	}
-	if g.Batch > 0 {
-		g.Regions = int((size - int64(g.Block)) / g.RegionBytes())
 	}
 	if err := g.Validate(); err != nil {
 		return g, fmt.Errorf("%w: the doublewrite file's header is damaged, and it holds no batch whole enough to tell its geometry: %w",

@@ -269,11 +269,12 @@ type DWB struct {
 	Above int `json:"batches_above_watermark"`
 }
 
-// Region is one region, front and back header.
+// Region is one region and what the copies of its header say.
 type Region struct {
 	Region int    `json:"region"`
 	Front  string `json:"front"` // "ok", "blank", or what is wrong
-	Back   string `json:"back"`
+	Second string `json:"second"`
+	Back   string `json:"back"` // written only where the batch fills the region
 	Seq    string `json:"sequence,omitempty"`
 	F      uint64 `json:"flushed_through,omitempty"`
 	W      string `json:"watermark,omitempty"`

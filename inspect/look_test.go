@@ -157,8 +157,8 @@ func TestDumpDWB(t *testing.T) {
 	if n == 0 || bad != 0 {
 		t.Fatalf("%d slots, %d do not match", n, bad)
 	}
-	// The first slot of region 0: file header, region header, image.
-	f.patch(t, filepath.Join("dwb", "regions"), 2*4096+100, []byte("garbage"))
+	// The first slot of region 0: file header, region header twice, image.
+	f.patch(t, filepath.Join("dwb", "regions"), 3*4096+100, []byte("garbage"))
 	if m, bad := slots(); m != n || bad != 1 {
 		t.Errorf("after damage to one slot: %d slots, %d do not match", m, bad)
 	}

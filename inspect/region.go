@@ -1,6 +1,8 @@
 package inspect
 
 import (
+	"slices"
+
 	"github.com/untorn/untorn/dwbstage"
 	"github.com/untorn/untorn/fsys"
 	"github.com/untorn/untorn/reclaim"
@@ -9,10 +11,10 @@ import (
 // region is a doublewrite region as read. Two valid headers of different batches are both kept: it
 // was being written.
 type region struct {
-	index       int
-	front, back string
-	heads       []*dwbstage.Header
-	bytes       []byte
+	index               int
+	front, second, back string
+	heads               []*dwbstage.Header
+	bytes               []byte
 }
 
 // region reads a region, headers and slots.
@@ -20,32 +22,34 @@ func (d *Dir) region(f fsys.File, g dwbstage.Geometry, id dwbstage.EngineID, i i
 	r := &region{index: i}
 	img, err := d.read(f, g.RegionOffset(i), g.RegionBytes())
 	if err != nil {
-		r.front, r.back = err.Error(), "not read"
+		r.front, r.second, r.back = err.Error(), "not read", "not read"
 		return r
 	}
 	if int64(len(img)) < g.RegionBytes() {
-		r.front, r.back = "the file ends before", "the file ends before"
+		const short = "the file ends before"
+		r.front, r.second, r.back = short, short, short
 		return r
 	}
 	r.bytes = img
-	read := func(b []byte) (*dwbstage.Header, string) {
-		h, err := dwbstage.Decode(b, g, id, i)
+	says := [...]*string{&r.front, &r.second, &r.back}
+	for k, at := range g.HeaderOffsets() {
+		block := img[at : at+g.Block]
+		h, err := dwbstage.Decode(block, g, id, i)
 		switch {
-		case err == nil:
-			return h, "ok"
-		case blank(b):
-			return nil, "blank"
+		case err != nil && blank(block):
+			*says[k] = "blank"
+			continue
+		case err != nil:
+			*says[k] = err.Error()
+			continue
+		case len(r.heads) > 0 && h.Seq != r.heads[0].Seq:
+			*says[k] = "ok, of batch " + h.Seq.String()
+		default:
+			*says[k] = "ok"
 		}
-		return nil, err.Error()
-	}
-	var front, back *dwbstage.Header
-	front, r.front = read(img[:g.Block])
-	back, r.back = read(img[len(img)-g.Block:])
-	if front != nil {
-		r.heads = append(r.heads, front)
-	}
-	if back != nil && (front == nil || front.Seq != back.Seq) {
-		r.heads = append(r.heads, back)
+		if !slices.ContainsFunc(r.heads, func(x *dwbstage.Header) bool { return x.Seq == h.Seq }) {
+			r.heads = append(r.heads, h)
+		}
 	}
 	return r
 }
@@ -71,7 +75,7 @@ func (r *region) newest() *dwbstage.Header {
 }
 
 func (r *region) describe(w reclaim.Seq) Region {
-	x := Region{Region: r.index, Front: r.front, Back: r.back}
+	x := Region{Region: r.index, Front: r.front, Second: r.second, Back: r.back}
 	if h := r.newest(); h != nil {
 		x.Seq, x.F, x.W, x.Pages, x.Above = h.Seq.String(), h.F, h.W.String(), len(h.Slots),
 			!h.Seq.LE(w)

@@ -130,7 +130,7 @@ func (l *Log) write(w io.Writer) error {
 
 // Write writes regions, and slots where there are any.
 func (d *DWB) Write(w io.Writer) error {
-	t := newTable(w, "DWB REGION", "FRONT", "BACK", "SEQUENCE", "PAGES", "FLUSHED THROUGH",
+	t := newTable(w, "DWB REGION", "FRONT", "SECOND", "BACK", "SEQUENCE", "PAGES", "FLUSHED THROUGH",
 		"WATERMARK", "USE")
 	for _, r := range d.Regions {
 		use := "-"
@@ -140,7 +140,7 @@ func (d *DWB) Write(w io.Writer) error {
 		case r.Seq != "":
 			use = "reclaimed"
 		}
-		t.row(r.Region, r.Front, r.Back, orDash(r.Seq), r.Pages, r.F, orDash(r.W), use)
+		t.row(r.Region, r.Front, r.Second, r.Back, orDash(r.Seq), r.Pages, r.F, orDash(r.W), use)
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -195,5 +195,8 @@ func (r *Regions) W() uint64       { return r.w }
 func (r *Regions) Durable() uint64 { return r.durable }
 func (r *Regions) Last() uint64    { return r.last }
 
+// Unflushed is the number of batches assigned and not flushed.
+func (r *Regions) Unflushed() int { return r.unflushed }
+
 // InFlight is the number of batches assigned and not retired.
 func (r *Regions) InFlight() int { return r.inFlight }

@@ -65,8 +65,10 @@ func (p *Plan) rewriteRegions() error {
 			continue
 		}
 		img := p.ev.images[i]
-		h.Encode(img[:g.Block])
-		copy(img[len(img)-g.Block:], img[:g.Block])
+		offs := g.HeaderOffsets()
+		for _, off := range offs {
+			h.Encode(img[off:off+g.Block], g)
+		}
 		if err := p.in.Ring.Do(&ring.Op{Kind: ring.Write, File: p.in.DWB, Off: g.RegionOffset(i), Buf: img}); err != nil {
 			return fmt.Errorf("rewriting doublewrite region %d: %w", i, err)
 		}

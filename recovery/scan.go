@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/untorn/untorn/aligned"
@@ -94,41 +95,61 @@ func (ev *Evidence) scanRegion(in Input, i int) error {
 	g := in.Geometry
 	img := aligned.Alloc(int(g.RegionBytes()), g.Block)
 	off := g.RegionOffset(i)
-	readable := true
+	var unread []int // blocks
 	if err := in.Ring.Do(&ring.Op{Kind: ring.Read, File: in.DWB, Off: off, Buf: img}); err != nil {
 		// One bad sector must not hide the rest: read block by block.
-		readable = false
 		ev.Faults = append(ev.Faults, err.Error())
 		clear(img)
 		for b := 0; b < len(img); b += g.Block {
 			if in.Ring.Do(&ring.Op{Kind: ring.Read, File: in.DWB, Off: off + int64(b), Buf: img[b : b+g.Block]}) != nil {
 				clear(img[b : b+g.Block])
+				unread = append(unread, b)
 			}
 		}
 	}
 	ev.Bytes += int64(len(img))
-	front, errF := dwbstage.Decode(img[:g.Block], g, in.Engine, i)
-	back, errB := dwbstage.Decode(img[len(img)-g.Block:], g, in.Engine, i)
-	if front == nil && back == nil {
-		if !readable {
-			return fmt.Errorf("%w: region %d: %w", ErrUnreadable, i, errF)
+	// Where a batch does not fill its region, the last copy is an older batch's, or was never written.
+	var heads []*dwbstage.Header
+	var faults []error
+	front := false // one of the two at the beginning is whole
+	for _, at := range g.HeaderOffsets() {
+		block := img[at : at+g.Block]
+		h, err := dwbstage.Decode(block, g, in.Engine, i)
+		switch {
+		case err == nil:
+			front = front || at < g.SlotsOffset()
+			if !slices.ContainsFunc(heads, func(x *dwbstage.Header) bool { return x.Seq == h.Seq }) {
+				heads = append(heads, h)
+			}
+		case !blank(block):
+			faults = append(faults, fmt.Errorf("header at %d: %w", at, err))
 		}
+	}
+	// A read error is not a torn header: with every copy of the newest gone, one of them to a read
+	// error, what this region holds is not known. A copy at the end may be an older batch's.
+	if !front && (slices.Contains(unread, 0) || slices.Contains(unread, g.Block)) {
+		return fmt.Errorf("%w: region %d", ErrUnreadable, i)
+	}
+	if len(heads) == 0 {
 		return nil // blank, or a batch that never became whole
 	}
-	if errF != nil {
-		ev.Faults = append(ev.Faults, fmt.Sprintf("front header: %v", errF))
+	for _, err := range faults {
+		ev.Faults = append(ev.Faults, err.Error())
 	}
-	if errB != nil {
-		ev.Faults = append(ev.Faults, fmt.Sprintf("back header: %v", errB))
-	}
-	if front != nil {
-		ev.heads = append(ev.heads, head{front, i})
-	}
-	if back != nil && (front == nil || back.Seq != front.Seq) {
-		ev.heads = append(ev.heads, head{back, i})
+	for _, h := range heads {
+		ev.heads = append(ev.heads, head{h, i})
 	}
 	ev.images[i] = img
 	return nil
+}
+
+func blank(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // LSNs are the page LSNs that batches above the watermark prove the log durable through, by I3.

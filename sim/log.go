@@ -69,6 +69,9 @@ func (e Entry) Data() []byte { return e.data }
 // Atomic is whether a write carried ring.Atomic.
 func (e Entry) Atomic() bool { return e.atomic }
 
+// DSync reports whether the write is durable when it is done.
+func (e Entry) DSync() bool { return e.dsync }
+
 func (e Entry) String() string {
 	switch e.Kind {
 	case Mark:

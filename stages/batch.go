@@ -67,7 +67,11 @@ func (e *Entry) Inherit(o *Entry) {
 func (e *Entry) Waited() bool { return e.waiters != nil }
 
 // Ack tells everyone who waits for level l or a weaker one.
-func (e *Entry) Ack(l Level) {
+func (e *Entry) Ack(l Level) { e.Acked(l, nil).Tell() }
+
+// Acked takes those who wait for level l or a weaker one off the entry and puts them before list.
+// Who gets the result tells them (Tell), whoever owns the entry by then.
+func (e *Entry) Acked(l Level, list *Waiter) *Waiter {
 	p := &e.waiters
 	for *p != nil {
 		w := *p
@@ -76,8 +80,19 @@ func (e *Entry) Ack(l Level) {
 			continue
 		}
 		*p = w.next
+		w.next = list
+		list = w
+	}
+	return list
+}
+
+// Tell completes the call of every waiter in the list. Each is its caller's again with that.
+func (w *Waiter) Tell() {
+	for w != nil {
+		next := w.next
 		w.next = nil
 		w.Call.Complete(1)
+		w = next
 	}
 }
 
@@ -90,11 +105,11 @@ type Batch struct {
 	MaxLSN  page.LSN // what the log must be durable through before any copy is submitted (I3)
 	Bytes   int      // of all pages
 	Entries []Entry  // len = pages; the capacity is fixed
-	Front   []byte   // header block of the region, aligned
-	Back    []byte   // the same at its end
+	Front   []byte   // the region's header, twice, aligned
 	Vec     [][]byte // scratch of the doublewrite request
-	Ops     [2]ring.Op
-	Writing int // doublewrite ops in flight
+	Op      ring.Op  // the doublewrite
+	Writing bool     // it is in flight
+	Step    *Step    // a caller that would run it; nil: none
 
 	Arrived  Arrivals  // of its pages, on dwbstage's clock
 	Sent     time.Time // when dwbstage handed it on
@@ -110,8 +125,9 @@ func (b *Batch) Reset() {
 	clear(b.Vec)
 	b.Entries, b.Vec = b.Entries[:0], b.Vec[:0]
 	b.Num, b.Region, b.MaxLSN, b.Bytes = 0, -1, 0, 0
-	b.Writing, b.Unreaped, b.Unsafe = 0, 0, 0
 	b.Arrived = Arrivals{}
+	b.Writing, b.Unreaped, b.Unsafe = false, 0, 0
+	b.Step = nil
 }
 
 // Add appends an entry for one page.

@@ -123,6 +123,7 @@ type Write struct {
 	// Sent and Held are dwbstage's (Stamp): its clock, and its holds, when this was sent.
 	Sent int64
 	Held HeldTime
+	Step *Step // the caller can run a step; nil: it will not
 }
 
 // ReadPage is one page of a Read: len(Buf) is the page size, aligned for the file.

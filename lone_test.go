@@ -1,0 +1,61 @@
+package untorn_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/ring"
+	"github.com/untorn/untorn/sim"
+)
+
+// TestLoneCallerLeaves: a caller that runs the doublewrite of its own page may be cancelled at any
+// moment; the engine goes on, and what it accepted is there at the end.
+func TestLoneCallerLeaves(t *testing.T) {
+	d := sim.New(sim.Config{Seed: 9})
+	o := onSim(d)
+	e := open(t, o)
+	f := create(t, e, "table", untorn.FileOptions{Pages: 4, PageSize: 4096})
+	b := make([]byte, 4096)
+	var last uint64
+	for v := uint64(1); v <= 200; v++ {
+		fill(b, 0, v)
+		c, cancel := context.WithCancel(ctx)
+		d.Inject(func(op *ring.Op) sim.Fault {
+			if op.Kind == ring.Write && rand.IntN(2) == 0 { // here or there: before, during, after
+				cancel()
+			}
+			return sim.Fault{Stall: time.Duration(rand.IntN(50)) * time.Microsecond}
+		})
+		err := f.WritePages(c, []untorn.PageWrite{{Data: b}}, untorn.Protected)
+		cancel()
+		d.ClearFaults()
+		var x *untorn.Error
+		switch {
+		case err == nil, errors.As(err, &x) && x.MayBecomeDurable:
+			last = v // accepted
+		case !errors.Is(err, context.Canceled):
+			t.Fatal(err)
+		}
+	}
+	if err := e.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	e = open(t, o)
+	defer func() { _ = e.Close(ctx) }()
+	f, err := e.OpenFile(ctx, "table", untorn.FileOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 4096)
+	if err := f.ReadPages(ctx, []untorn.PageRead{{Data: got}}); err != nil {
+		t.Fatal(err)
+	}
+	fill(b, 0, last)
+	if string(got[untorn.PageHeader:]) != string(b[untorn.PageHeader:]) {
+		t.Errorf("version %d was accepted last, and is not there", last)
+	}
+}
