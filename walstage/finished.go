@@ -2,12 +2,13 @@ package walstage
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"github.com/untorn/untorn/page"
 )
 
-// Finished is a segment to which nothing is added any more, kept open until Release.
+// Finished is a segment, as a rule one to which nothing is added any more, kept open until Release.
 type Finished struct {
 	Name   string
 	Engine [16]byte
@@ -25,28 +26,42 @@ type Finished struct {
 // Finished returns the first segment that ends behind lsn, if all of it is durable and the log goes
 // on in another one; nil otherwise. An lsn before the log's beginning is ErrTruncated.
 func (l *Log) Finished(lsn page.LSN) (*Finished, error) {
-	seg := l.segs.acquire(lsn)
-	if seg == nil {
-		err := l.segs.missing()
-		if err == ErrTruncated && lsn >= l.Oldest() {
-			return nil, nil // not yet begun
-		}
-		return nil, &Error{Op: "finished segment", File: l.o.Dir, LSN: lsn, Err: err}
+	f, err := l.Segment(lsn)
+	if errors.Is(err, ErrTruncated) && lsn >= l.Oldest() {
+		return nil, nil // not yet begun
 	}
-	if l.Durable() <= seg.end() { // a record behind its end proves that all of it is durable
-		l.segs.release(seg)
+	if err == nil && l.Durable() <= f.End { // a record behind its end proves that all of it is durable
+		f.Release()
 		return nil, nil
 	}
-	return &Finished{Name: seg.name, Engine: l.o.EngineID, Block: l.o.Block, Seq: seg.seq, First: seg.first,
-		End: seg.end(), Epoch: seg.epoch, o: &l.o, segs: l.segs, seg: seg}, nil
+	return f, err
 }
 
 // Bytes is how long it is, header included.
 func (f *Finished) Bytes() int64 { return f.seg.length }
 
-// Copy hands the segment's bytes to w, from its header on.
-func (f *Finished) Copy(ctx context.Context, w io.Writer) error {
-	return copySegment(ctx, f.o, f.seg, f.seg.length, w)
+// Copy hands the segment's bytes to w, from its header on, through upTo at least.
+func (f *Finished) Copy(ctx context.Context, upTo page.LSN, w io.Writer) error {
+	n := f.seg.length
+	if upTo < f.End {
+		n = roundUp(f.seg.off(upTo), int64(f.Block))
+	}
+	return copySegment(ctx, f.o, f.seg, n, w)
+}
+
+// Segment returns the segment that holds lsn, finished or not, for a copy of what is durable.
+func (l *Log) Segment(lsn page.LSN) (*Finished, error) { return l.source().segment(lsn) }
+
+// Segment returns the segment that holds lsn.
+func (d *Dir) Segment(lsn page.LSN) (*Finished, error) { return d.source().segment(lsn) }
+
+func (s source) segment(lsn page.LSN) (*Finished, error) {
+	seg := s.segs.acquire(lsn)
+	if seg == nil {
+		return nil, s.fail("read segment", lsn, s.segs.missing())
+	}
+	return &Finished{Name: seg.name, Engine: s.o.EngineID, Block: s.o.Block, Seq: seg.seq, First: seg.first,
+		End: seg.end(), Epoch: seg.epoch, o: s.o, segs: s.segs, seg: seg}, nil
 }
 
 // copySegment hands the first n bytes of a segment to w; n is a multiple of the block.
