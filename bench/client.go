@@ -83,14 +83,16 @@ func (k *client) run(ctx context.Context, ph *atomic.Int32, stop <-chan struct{}
 		if ph.Load() == stopping {
 			break
 		}
+		read := k.reads != nil && k.coin.IntN(100) < k.c.Reads
 		if k.lag != nil {
 			late := max(0, time.Since(at))
-			k.late.Add(int64(late))
+			if !read {
+				k.late.Add(int64(late))
+			}
 			if ph.Load() == measuring {
 				record(k.lag, late)
 			}
 		}
-		read := k.reads != nil && k.coin.IntN(100) < k.c.Reads
 		k.picker.fill(k.nos)
 		var err error
 		if read {

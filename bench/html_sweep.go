@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -107,6 +108,9 @@ func valueAxis(over string, cs []curve, from, to float64) axis {
 	for _, v := range values {
 		if at := a.pos(v); at-last >= 44 {
 			label := Count(v)
+			if v < 1000 {
+				label = strconv.Itoa(int(v))
+			}
 			if over == "page" {
 				label = FormatBytes(int64(v))
 			}

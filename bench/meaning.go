@@ -40,7 +40,7 @@ func (r *Result) meaning() string {
 	if r.Bound > 0 && r.Config.Rate == 0 && r.Overload == nil {
 		fmt.Fprintf(&b, ", and reaches %s", r.reaches())
 	}
-	fmt.Fprintf(&b, ". A power cut %s%s. %s.", t.loses, r.early(), r.takes())
+	fmt.Fprintf(&b, ". A power cut %s. %s.", r.loses(&t), r.takes())
 	return b.String()
 }
 
@@ -57,19 +57,23 @@ func (r *Result) reaches() string {
 	return what + " this drive can do"
 }
 
-// early is what an acknowledgement before the end leaves open.
-func (r *Result) early() string {
+// loses is what a power cut can do, also to what an acknowledgement before the end leaves open.
+func (r *Result) loses(t *trait) string {
+	first := t.loses
+	if first == losesNothing && (r.Ack == "logged" || r.Ack == "accepted") {
+		first = "tears no page"
+	}
 	switch r.Ack {
 	case "protected":
 		if r.BoundKind == boundDoublewrite {
-			return "; pages it interrupts come back from their copies at the next open"
+			return first + "; pages that it interrupts come back from their copies at the next open"
 		}
 	case "logged":
-		return ", but pages that had only been logged come back by replaying the log, not by themselves"
+		return first + ", but what had only been logged comes back by replaying the log, not by itself"
 	case "accepted":
-		return fmt.Sprintf(", and takes what was accepted and is on its way: up to %s of pages", FormatBytes(r.inFlight()))
+		return first + fmt.Sprintf(", but takes what was accepted and is on its way: up to %s of pages", FormatBytes(r.inFlight()))
 	}
-	return ""
+	return first
 }
 
 // inFlight is how much of what was accepted is not safe at a time: by Little's law, or what the

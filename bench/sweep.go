@@ -241,7 +241,7 @@ func (r *SweepResult) WriteText(out io.Writer) error {
 
 func (r *SweepResult) rows() [][]string {
 	several := len(r.modes()) > 1
-	head := []string{r.Over, "pages/s", "min", "max", "bound", "efficiency", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "CPU us/page", "blocked us/page", "by"}
+	head := []string{r.Over, "pages/s", "min", "max", "bound", "efficiency", "p50 ms", "p99 ms", "p99.9 ms", "CPU us/page", "blocked us/page"}
 	if several {
 		head = append([]string{"mode"}, head...)
 	}
@@ -253,8 +253,11 @@ func (r *SweepResult) rows() [][]string {
 			us, by := blocked(x.Time)
 			row := []string{
 				strconv.Itoa(p.Value), Count(x.PagesPerSecond), Count(x.Spread.PagesPerSecond.Min), Count(x.Spread.PagesPerSecond.Max),
-				dash(x.Bound), Percent(x.Efficiency), ms(x.Latency.P50), ms(x.Latency.P99), ms(x.Latency.P999), ms(x.Latency.Max),
-				fmt.Sprintf("%.1f", x.CPU), dash(us), by.Where,
+				dash(x.Bound), Percent(x.Efficiency), ms(x.Latency.P50), ms(x.Latency.P99), ms(x.Latency.P999),
+				fmt.Sprintf("%.1f", x.CPU), "-",
+			}
+			if us >= 0.01*x.Latency.Mean {
+				row[len(row)-1] = fmt.Sprintf("%s, %s", Count(us), by.Where)
 			}
 			if x.Bound == 0 {
 				row[5] = "-"

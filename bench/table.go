@@ -186,25 +186,32 @@ func (r *Result) timeRows() [][]string {
 // stageRows say what each stage did.
 func (r *Result) stageRows() [][]string {
 	rows := [][]string{{
-		"stage", "busy", "inbox", "wait p50 us", "p99", "batch p50", "service p50 us", "p99", "flush p50 us", "p99", "p99.9", "max",
-		"pages/flush", "files/flush",
+		"stage", "busy", "inbox", "batch", "wait us (p99)", "service us (p99)", "flush us (p99, p99.9, max)", "pages/flush", "files/flush",
 	}}
+	with := func(q Quantiles, more ...float64) string {
+		if q.Count == 0 {
+			return "-"
+		}
+		s := Count(q.P50) + " (" + Count(q.P99)
+		for _, v := range more {
+			s += ", " + Count(v)
+		}
+		return s + ")"
+	}
 	for _, s := range r.Stages {
 		if s.idle() {
 			continue
 		}
-		inbox := fmt.Sprintf("%.0f/%d", s.InboxMean, s.InboxCapacity)
-		if s.InboxCapacity == 0 {
-			inbox = "-"
+		inbox, files, pages := "-", "-", dash(s.PagesPerFlush)
+		if s.InboxCapacity > 0 {
+			inbox = fmt.Sprintf("%.0f/%d", s.InboxMean, s.InboxCapacity)
 		}
-		files := "-"
 		if s.FlushFiles.Count > 0 {
 			files = fmt.Sprintf("%.1f", s.FlushFiles.Mean)
 		}
 		rows = append(rows, []string{
-			s.Name, Percent(s.BusyShare), inbox, dash(s.Wait.P50), dash(s.Wait.P99), dash(s.Batch.P50),
-			dash(s.Service.P50), dash(s.Service.P99), dash(s.Flush.P50), dash(s.Flush.P99), dash(s.Flush.P999), dash(s.Flush.Max),
-			dash(s.PagesPerFlush), files,
+			s.Name, Percent(s.BusyShare), inbox, dash(s.Batch.P50), with(s.Wait), with(s.Service),
+			with(s.Flush, s.Flush.P999, s.Flush.Max), pages, files,
 		})
 	}
 	return rows
