@@ -74,6 +74,7 @@ func (d *Dir) Scan(ctx context.Context, ev Evidence) (*Tail, error) {
 		}
 		if t.at.lsn() < ev.Start {
 			if q, ok := d.resync(ctx, w, t.at, ev.Start); ok {
+				d.segs.rejoin(q.seg, q.off)
 				t.at = q
 				continue
 			}

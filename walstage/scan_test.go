@@ -251,6 +251,13 @@ func TestTailOrCorruption(t *testing.T) {
 			f.harm(b, 200, 1, false)
 			return Evidence{Start: c.lsn + 200, Known: []Claim{{1, c.lsn + 300, "super"}}}
 		}, 4, nil},
+		{"a damaged header before the start", func(f *forge) Evidence {
+			f.add(1, 1, 0)
+			b := f.add(1, 2, 0)
+			c := f.add(1, 2, b.lsn+100)
+			f.harm(b, 20, 1, false)
+			return Evidence{Start: c.lsn, Known: []Claim{{1, c.lsn + 300, "super"}}}
+		}, 3, nil},
 		{"damage where the start is", func(f *forge) Evidence {
 			f.add(1, 1, 0)
 			b := f.add(1, 2, 0)
@@ -394,6 +401,11 @@ func TestTailOrCorruption(t *testing.T) {
 				}
 				if tail.End != end {
 					t.Fatalf("the log ends at %d (%v), want %d", tail.End, tail.Reason, end)
+				}
+				for _, err := range d.Replay(bg, ev.Start) {
+					if err != nil {
+						t.Errorf("replay of what was found: %v", err)
+					}
 				}
 			}
 			if c.check != nil {

@@ -144,6 +144,15 @@ func (s *segments) note(g *segment, off int64) {
 	s.mu.Unlock()
 }
 
+// rejoin adds the first whole group behind damage: readers begin there, nobody can walk to it.
+func (s *segments) rejoin(g *segment, off int64) {
+	s.mu.Lock()
+	if n := len(g.index); n == 0 || off > g.index[n-1] {
+		g.index = append(g.index, off)
+	}
+	s.mu.Unlock()
+}
+
 // near returns the last indexed group at or before off, or the first group's place.
 func (s *segments) near(g *segment, off int64, block int) int64 {
 	s.mu.Lock()
