@@ -168,8 +168,12 @@ func (f *File) validate(st *super.State, fromLog bool) error {
 	case h.File.ID != f.info.ID || h.File.Incarnation != f.info.Incarnation || h.File.PageSize != f.info.PageSize || h.File.Start != f.info.Start:
 		return fail(fmt.Errorf("%w: it is file %d (%s)", ErrForeign, h.File.ID, h.File.Name))
 	case !fromLog && h.Stamp.Before(st.Stamp):
-		return fail(fmt.Errorf("%w: it was stamped at checkpoint %d of epoch %d, super is at %d of %d; restore the whole directory from one copy",
-			ErrBehind, h.Stamp.Checkpoint, h.Stamp.Epoch, st.Stamp.Checkpoint, st.Stamp.Epoch))
+		err := fmt.Errorf("%w: it was stamped at checkpoint %d of epoch %d, super is at %d of %d; restore the whole directory from one copy",
+			ErrBehind, h.Stamp.Checkpoint, h.Stamp.Epoch, st.Stamp.Checkpoint, st.Stamp.Epoch)
+		if len(errs) > 0 {
+			err = fmt.Errorf("%w; or its newer header is the one that is damaged: %w", err, errors.Join(errs...))
+		}
+		return fail(err)
 	}
 	f.headSeq = h.Seq
 	return nil

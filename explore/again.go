@@ -22,6 +22,8 @@ type second struct {
 	c    sim.Choice
 	exp  *expect
 	same bool // the first crash decided everything: a second recovery returns what the first did
+	let  pass // what the first crash's damage excuses
+	path string
 }
 
 // again works a little on the recovered engine, and then cuts the power at the operations of that
@@ -54,7 +56,7 @@ func (r *run) again(ctx context.Context, d *sim.Disk, t *tried, s second, buf *b
 			t2 := r.try(ctx, d2, buf)
 			t2.leave(d2)
 			r.x.count(false, transition)
-			cs := t2.judge(exp, pass{})
+			cs := t2.judge(exp, s.let.later(i > opened))
 			if len(cs) == 0 && s.same && i <= opened {
 				cs = t.seen.differs(t2.seen)
 			}
@@ -73,7 +75,7 @@ func (r *run) work(d *sim.Disk, t *tried, s second) []complaint {
 	p.clients = 1
 	w := &world{
 		p: &p, disk: d, ctx: context.Background(), eng: t.eng, recs: 1 << 32, uids: 1 << 32, acts: 1 << 20,
-		versions: map[pageKey]uint64{}, newest: map[pageKey]uint64{}, pageLSN: map[pageKey]untorn.LSN{},
+		versions: map[pageKey]uint64{}, newest: map[pageKey]uint64{}, pageLSN: map[pageKey]untorn.LSN{}, hurt: map[pageKey]bool{},
 	}
 	for k, v := range s.exp.ceil {
 		w.versions[k] = v

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -26,6 +27,7 @@ type world struct {
 	versions         map[pageKey]uint64
 	newest           map[pageKey]uint64 // accepted
 	pageLSN          map[pageKey]untorn.LSN
+	hurt             map[pageKey]bool // reported as damaged by the open, and not written since
 	redo             untorn.LSN
 	struck           atomic.Bool // the trouble has come
 	complaints       []complaint
@@ -274,6 +276,7 @@ func (c *client) write() {
 	w.mu.Lock()
 	for i, no := range a.nos {
 		w.newest[pageKey{f.uid, no}] = a.vers[i]
+		delete(w.hurt, pageKey{f.uid, no})
 	}
 	w.mu.Unlock()
 	c.pend = append(c.pend, pending{a, p})
@@ -321,8 +324,9 @@ func (c *client) read() {
 	a := w.begin(c.no, actRead)
 	a.name = f.name
 	var rs []untorn.PageRead
-	want := make([]uint64, len(nos))
 	w.mu.Lock()
+	nos = slices.DeleteFunc(nos, func(no uint64) bool { return w.hurt[pageKey{f.uid, no}] })
+	want := make([]uint64, len(nos))
 	for i, no := range nos {
 		want[i] = w.newest[pageKey{f.uid, no}]
 		rs = append(rs, untorn.PageRead{No: untorn.PageNo(no), Data: make([]byte, w.p.pageSize)})

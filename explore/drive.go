@@ -35,7 +35,7 @@ type rig struct {
 // nor the complaints mean anything.
 func recordRun(ctx context.Context, p *profile) (*sim.Log, []complaint) {
 	r := &rig{p: p, disk: sim.New(p.disk), rng: rand.New(rand.NewPCG(p.seed, 0x64726976)), quiet: newQuiet()}
-	r.w = &world{p: p, disk: r.disk, versions: map[pageKey]uint64{}, newest: map[pageKey]uint64{}, pageLSN: map[pageKey]untorn.LSN{}}
+	r.w = &world{p: p, disk: r.disk, versions: map[pageKey]uint64{}, newest: map[pageKey]uint64{}, pageLSN: map[pageKey]untorn.LSN{}, hurt: map[pageKey]bool{}}
 	ctx, stop := context.WithCancel(ctx)
 	r.w.ctx = ctx
 	r.disk.Inject(r.fault)
@@ -213,7 +213,11 @@ func (w *world) resume(s *observed) {
 		w.files = append(w.files, wf)
 		for no, p := range sf.pages {
 			k := pageKey{sf.uid, uint64(no)}
-			w.newest[k], w.pageLSN[k] = p.version, p.lsn
+			w.newest[k], w.pageLSN[k] = p.version, min(p.lsn, s.last) // a lost tail may have had its record
+			delete(w.hurt, k)
+			if p.damaged != "" {
+				w.hurt[k] = true
+			}
 		}
 	}
 	slices.SortFunc(w.files, func(a, b *workFile) int { return int(a.uid) - int(b.uid) })

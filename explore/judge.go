@@ -1,6 +1,10 @@
 package explore
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/untorn/untorn"
+)
 
 // complaint is one way in which what was observed is not what was promised.
 type complaint struct {
@@ -27,12 +31,29 @@ const (
 	Stuck     = "stuck"     // the engine came to rest with calls waiting
 	Disorder  = "disorder"  // two writes of one page raced
 	Stale     = "staleread" // a read returned something else than the newest accepted image
+	Unnamed   = "unnamed"   // a refusal that a program cannot tell, or that names a page nothing was done to
 )
 
 // pass is what a judge lets pass, because a fault explains it.
 type pass struct {
-	damaged map[pageKey]bool // rot was injected into the page itself
-	older   bool             // into a copy of it (the residual of I6)
+	damaged map[pageKey]bool // it may be reported: damage was done to the page, or to a copy of it
+	inPlace map[pageKey]bool // of these, the page itself was hit
+	olderOf map[pageKey]bool // every proof of a newer image was hit (the residual of I6)
+	refuse  bool             // the open may be refused
+	onlyFor bool             // and only because of pages it names
+	unread  bool             // somewhere sectors cannot be read
+	tail    bool             // the log may end early, behind what is proven of it
+	proven  untorn.LSN
+	ahead   bool // so a page may be ahead of the log
+}
+
+// later is what is let pass after another crash. Once a recovery is through only pages that were
+// damaged in their place still are: everything else it repaired or gave up.
+func (let pass) later(through bool) pass {
+	if through {
+		return pass{damaged: let.inPlace, ahead: let.ahead, unread: let.unread, refuse: let.unread || len(let.inPlace) > 0, onlyFor: !let.unread}
+	}
+	return let
 }
 
 // judge compares, and returns every complaint.
@@ -43,7 +64,7 @@ func (x *expect) judge(s *observed, let pass) (cs []complaint) {
 	for _, o := range s.odd {
 		complain(LostRec, "", -1, "%s", o)
 	}
-	x.judgeLog(s, complain)
+	x.judgeLog(s, let, complain)
 	c := x.match(s)
 	if c == nil {
 		complain(Files, "", -1, "the files are %v, expected %v", s.sizes(), describe(x.catalogs))
@@ -60,7 +81,7 @@ func (x *expect) judge(s *observed, let pass) (cs []complaint) {
 
 type complainer func(kind, file string, page int, format string, args ...any)
 
-func (x *expect) judgeLog(s *observed, complain complainer) {
+func (x *expect) judgeLog(s *observed, let pass, complain complainer) {
 	fits := false
 	for _, c := range x.checkpoints {
 		fits = fits || c == s.checkpoint
@@ -86,9 +107,11 @@ func (x *expect) judgeLog(s *observed, complain complainer) {
 		}
 	}
 	if n := len(s.records); n < len(want) {
-		x.judgeLoss(want[n:], complain)
+		if !let.tail {
+			x.judgeLoss(want[n:], complain)
+		}
 		w := want[n]
-		if w.end <= x.acked {
+		if w.end <= x.acked && (!let.tail || w.end <= let.proven) {
 			complain(LostRec, "", -1, "the log ends at LSN %d; record %d ending at %d is missing, and LSN %d had been acknowledged durable to %v",
 				before(s.records, n), w.id, w.end, x.acked, x.ackedBy)
 		} else if n > 0 && want[n-1].batch == w.batch {
@@ -170,12 +193,12 @@ func (x *expect) judgePage(s *observed, name string, uid uint64, no int, p *sigh
 	case p.version != 0 && p.uid != uid:
 		complain(Torn, name, no, "page %d of %s holds an image of another file (%d, not %d)", no, name, p.uid, uid)
 	case p.version < floor:
-		if !let.older {
+		if !let.olderOf[k] {
 			complain(Older, name, no, "page %d of %s has version %d; version %d had been acknowledged%s", no, name, p.version, floor, by)
 		}
 	case p.version > ceil:
 		complain(Newer, name, no, "page %d of %s has version %d; the newest that may be there is %d: recovery had given it up", no, name, p.version, ceil)
-	case p.lsn > s.last:
+	case p.lsn > s.last && !let.ahead:
 		complain(Newer, name, no, "page %d of %s has version %d with LSN %d, and the log ends at %d (I3)", no, name, p.version, p.lsn, s.last)
 	}
 }

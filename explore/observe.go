@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/untorn/untorn"
 )
@@ -91,7 +92,7 @@ func (sf *seenFile) read(ctx context.Context, f *untorn.File, buf *buffers) erro
 	for i := range reads {
 		r := &reads[i]
 		switch {
-		case errors.Is(r.Err, untorn.ErrPageDamaged), errors.Is(r.Err, untorn.ErrPageLost):
+		case reportsDamage(r.Err):
 			sf.pages[i].damaged = r.Err.Error()
 			continue
 		case r.Err != nil:
@@ -103,10 +104,15 @@ func (sf *seenFile) read(ctx context.Context, f *untorn.File, buf *buffers) erro
 			sf.pages[i].lsn = untorn.LSN(binary.LittleEndian.Uint64(r.Data[8:]))
 		}
 	}
-	if err != nil && !errors.Is(err, untorn.ErrPageDamaged) && !errors.Is(err, untorn.ErrPageLost) {
+	if err != nil && !reportsDamage(err) {
 		return err
 	}
 	return nil
+}
+
+// reportsDamage reports whether a read says that there is no page to be had.
+func reportsDamage(err error) bool {
+	return errors.Is(err, untorn.ErrPageDamaged) || errors.Is(err, untorn.ErrPageLost) || errors.Is(err, syscall.EIO)
 }
 
 // buffers are one worker's, used again for every state.

@@ -27,6 +27,9 @@ type Options struct {
 	Violations int
 	// Workers is how many states are tried side by side. 0 = one per processor.
 	Workers int
+	// Corrupt damages every state tried, in one place or in several, after recovery has been right
+	// about it, and opens it again: nothing may come back wrong in silence.
+	Corrupt bool
 	// Only explores one crash state of the first run: a replay.
 	Only *Replay
 	// Progress, if set, is called now and then.

@@ -91,7 +91,7 @@ func newProfile(seed uint64, mode untorn.Mode, m mutant) *profile {
 	p.where = []string{"/dwb/", "/data/", "/data/", "/wal/", "/super"}[rng.IntN(5)]
 	p.after = rng.IntN(12)
 	p.kills, p.rot, p.deep = pick(0, 12), pick(0, 12), 100
-	p.rotten = []rotKind{rotLog, rotPage, rotSuper, rotDWB}
+	p.rotten = []rotKind{rotLog, rotPage, rotAny, rotAny, rotAny}
 	m.tune(p, rng)
 	switch p.trouble {
 	case failFlush, failWrite, failNames:
@@ -106,6 +106,12 @@ func newProfile(seed uint64, mode untorn.Mode, m mutant) *profile {
 // async has the log's commit policy bound what may be lost. Time is no bound here: there is no clock.
 func (p *profile) async(bytes int64) {
 	p.opts.Policy, p.opts.LossBytes, p.opts.LossTime = walstage.PolicyAsync, bytes, time.Hour
+}
+
+// corrupt makes damage on the medium the one thing besides power cuts that goes wrong.
+func (p *profile) corrupt() {
+	p.trouble, p.kills, p.rot, p.rotten = noTrouble, 0, 1, []rotKind{rotAny}
+	p.disk.Capacity = 0
 }
 
 // engineOn are the options of an engine on a disk.

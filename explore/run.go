@@ -26,7 +26,11 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		o.MaxRuns = 1
 	}
 	for n := 0; ctx.Err() == nil && (o.MaxRuns == 0 || n < o.MaxRuns); n++ {
-		x.explore(ctx, newProfile(o.Seed+uint64(n), o.Mode, m))
+		p := newProfile(o.Seed+uint64(n), o.Mode, m)
+		if o.Corrupt {
+			p.corrupt()
+		}
+		x.explore(ctx, p)
 	}
 	x.result.Interrupted = interrupted.Err() != nil
 	return x.snapshot(), nil

@@ -2,6 +2,7 @@ package explore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
@@ -119,8 +120,15 @@ type tried struct {
 }
 
 // try opens a disk and reads everything. The engine is still open, unless there is an error.
-func (r *run) try(ctx context.Context, d *sim.Disk, buf *buffers) (t tried) {
-	t.eng, t.err = openPatiently(ctx, r.p.engineOn(d))
+func (r *run) try(ctx context.Context, d *sim.Disk, buf *buffers) tried {
+	return r.tryWith(ctx, d, buf, func(*untorn.Options) {})
+}
+
+// tryWith is try with other options.
+func (r *run) tryWith(ctx context.Context, d *sim.Disk, buf *buffers, change func(*untorn.Options)) (t tried) {
+	o := r.p.engineOn(d)
+	change(&o)
+	t.eng, t.err = openPatiently(ctx, o)
 	if t.err != nil {
 		return t
 	}
@@ -138,8 +146,16 @@ func (t *tried) leave(d *sim.Disk) {
 
 // judge turns what was tried into complaints.
 func (t *tried) judge(exp *expect, let pass) []complaint {
-	if t.err != nil {
+	switch {
+	case t.err == nil:
+	case !let.refuse, let.onlyFor && !errors.Is(t.err, untorn.ErrPageLost):
 		return []complaint{{kind: Refused, text: fmt.Sprintf("a healthy state was refused: %v", t.err), page: -1}}
+	case !typed(t.err):
+		return []complaint{{kind: Unnamed, text: fmt.Sprintf("refused, and no program can tell why: %v", t.err), page: -1}}
+	case let.named(t.err, exp) != "":
+		return []complaint{{kind: Unnamed, text: fmt.Sprintf("refused for the loss of %s, to which nothing was done: %v", let.named(t.err, exp), t.err), page: -1}}
+	default:
+		return nil
 	}
 	return exp.judge(t.seen, let)
 }

@@ -75,6 +75,9 @@ func (r *run) reportAgain(cs []complaint, s second, log *sim.Log, at int, p2 *si
 	if c2 == nil {
 		path = "then, in the work after recovery"
 	}
+	if s.path != "" {
+		path = s.path + "; " + path
+	}
 	v := r.violation(cs[0], s.pt.Index, s.c.Name, path, s.pt, s.c, t.seen)
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nthe recovery, and what came after it:\n")

@@ -17,7 +17,7 @@ import (
 var exploreCommand = command{
 	name: "explore", short: "simulated power cuts: every reachable crash state, opened and judged", run: runExplore,
 	help: `
-usage: untornctl explore [-mode M] [-mutant NAME] [-budget 60s] [-seed S] [-json FILE]
+usage: untornctl explore [-mode M] [-mutant NAME] [-corrupt] [-budget 60s] [-seed S] [-json FILE]
 
 Runs the engine on a simulated disk, records what reaches the disk and what is acknowledged, and then,
 for every point of that record, makes the states that a power cut, a killed process or a failed flush
@@ -27,6 +27,9 @@ and run again. No directory is touched.
   -mode M        doublewrite (default), atomic; detect or none, which are expected to be convicted
   -mutant NAME   break one rule of the protocol on purpose: a counterexample is expected
                  (-mutant help lists them; docs/faults.md says what each teaches)
+  -corrupt       damage every state as well, in one place or in several: flipped bits, sectors of
+                 zeros, garbage, an older version or another place, sectors that cannot be read;
+                 a repair, a report or a refusal must follow, or nothing where nothing counts
   -budget D      how long to look; default 60s
   -seed S        begin with this run again; default: a new one, which is printed
   -violations N  go on after a violation until there are N; default 1
@@ -41,6 +44,7 @@ Examples
   untornctl explore
   untornctl explore -mutant reuse-early
   untornctl explore -mode none -budget 10s
+  untornctl explore -corrupt -budget 5m
   untornctl explore -seed 17 -at 231 -choice "tear 3 front over old" -log 4097b79c4a485819
 `}
 
@@ -52,6 +56,7 @@ func runExplore(ctx context.Context, k *call) error {
 	fs := k.flags()
 	fs.StringVar((*string)(&o.Mode), "mode", "doublewrite", "")
 	fs.StringVar(&o.Mutant, "mutant", "", "")
+	fs.BoolVar(&o.Corrupt, "corrupt", false, "")
 	fs.DurationVar(&o.Budget, "budget", time.Minute, "")
 	fs.Uint64Var(&o.Seed, "seed", 0, "")
 	fs.IntVar(&o.Violations, "violations", 1, "")
