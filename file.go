@@ -150,23 +150,35 @@ func (f *File) validate(st *super.State, fromLog bool) error {
 	block := aligned.Alloc(st.Block, st.Block)
 	var heads [2]*super.FileHeader
 	var errs []error
+	// A header that belongs to another file may have come astray, and must not hide the one that does not.
+	own := func(h *super.FileHeader) error {
+		switch {
+		case h.Engine != st.Engine:
+			return ErrForeign
+		case h.File.ID != f.info.ID || h.File.Incarnation != f.info.Incarnation || h.File.PageSize != f.info.PageSize || h.File.Start != f.info.Start:
+			return fmt.Errorf("%w: it is file %d (%s)", ErrForeign, h.File.ID, h.File.Name)
+		}
+		return nil
+	}
 	for k := range heads {
+		var h *super.FileHeader
 		err := f.e.page.Do(&ring.Op{Kind: ring.Read, File: f.io, Off: int64(k * st.Block), Buf: block})
 		if err == nil {
-			heads[k], err = super.DecodeFileHeader(block)
+			h, err = super.DecodeFileHeader(block)
+		}
+		if err == nil {
+			err = own(h)
 		}
 		if err != nil {
-			errs = append(errs, err)
+			errs = append(errs, fmt.Errorf("header %d: %w", k, err))
+			continue
 		}
+		heads[k] = h
 	}
 	h := super.Newer(heads[0], heads[1])
 	switch {
 	case h == nil:
 		return fail(errors.Join(errs...))
-	case h.Engine != st.Engine:
-		return fail(ErrForeign)
-	case h.File.ID != f.info.ID || h.File.Incarnation != f.info.Incarnation || h.File.PageSize != f.info.PageSize || h.File.Start != f.info.Start:
-		return fail(fmt.Errorf("%w: it is file %d (%s)", ErrForeign, h.File.ID, h.File.Name))
 	case !fromLog && h.Stamp.Before(st.Stamp):
 		err := fmt.Errorf("%w: it was stamped at checkpoint %d of epoch %d, super is at %d of %d; restore the whole directory from one copy",
 			ErrBehind, h.Stamp.Checkpoint, h.Stamp.Epoch, st.Stamp.Checkpoint, st.Stamp.Epoch)

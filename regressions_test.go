@@ -13,6 +13,7 @@ import (
 	"github.com/untorn/untorn"
 	"github.com/untorn/untorn/ring"
 	"github.com/untorn/untorn/sim"
+	"github.com/untorn/untorn/super"
 )
 
 func in(op *ring.Op, part string) bool { return strings.Contains(op.File.Name(), part) }
@@ -473,4 +474,59 @@ func TestGrowAfterAFailedGrow(t *testing.T) {
 	d.Record()
 	writeVersion(t, e, f, upTo(4), 3, untorn.Durable)
 	cutAll(t, d, sim.Explore{Samples: 24, Items: 12}, "")
+}
+
+// TestAHeaderGoneAstray: a data file whose older header was overwritten with another file's, as a write
+// that went to the wrong place does, is still known by its own.
+func TestAHeaderGoneAstray(t *testing.T) {
+	d := sim.New(sim.Config{Seed: 1})
+	o := onSim(d)
+	e := open(t, o)
+	create(t, e, "b", untorn.FileOptions{Pages: 2, PageSize: 4096})
+	mustClose(t, e)
+	e = open(t, o)
+	create(t, e, "a", untorn.FileOptions{Pages: 2, PageSize: 4096})
+	mustClose(t, e)
+	e = open(t, o)
+	mustClose(t, e)
+	names := dirFiles(t, d, "/db/data")
+	b, err := d.ReadFile(names[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := d.ReadFile(names[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	const block = 4096
+	heads := [2]uint64{}
+	for k := range heads {
+		h, err := super.DecodeFileHeader(a[k*block : (k+1)*block])
+		if err != nil {
+			t.Fatal(err)
+		}
+		heads[k] = h.Seq
+	}
+	older := 0
+	if heads[1] < heads[0] {
+		older = 1
+	}
+	var stray []byte // b's newest: its number is higher than a's older one
+	var most uint64
+	for k := range 2 {
+		if h, err := super.DecodeFileHeader(b[k*block : (k+1)*block]); err == nil && h.Seq >= most {
+			most, stray = h.Seq, b[k*block:(k+1)*block]
+		}
+	}
+	if most <= max(heads[0], heads[1]) {
+		t.Fatalf("header %d would not hide %v", most, heads)
+	}
+	mask := make([]byte, block)
+	for i := range mask {
+		mask[i] = a[older*block+i] ^ stray[i]
+	}
+	if err := d.Corrupt(names[1], int64(older*block), mask...); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, open(t, o))
 }

@@ -47,16 +47,16 @@ func (r *run) again(ctx context.Context, d *sim.Disk, t *tried, s second, buf *b
 		at = append(at[:i], at[i+1:]...)
 	}
 	for i, p2 := range log.Points(at) {
-		exp, transition := s.exp, Recovery
+		exp, transition, let := s.exp, Recovery, s.let
 		if i > opened && strictFor(r.p.mode) {
-			exp, transition = expectAt(log, i, true, r.p.opts.LossBytes), AfterWork
+			exp, transition, let = expectAt(log, i, true, r.p.opts.LossBytes), AfterWork, s.let.later()
 		}
 		for _, c2 := range r.pick(p2, againChoice, rng) {
 			d2 := p2.Make(c2)
 			t2 := r.try(ctx, d2, buf)
 			t2.leave(d2)
 			r.x.count(false, transition)
-			cs := t2.judge(exp, s.let.later(i > opened))
+			cs := t2.judge(exp, let)
 			if len(cs) == 0 && s.same && i <= opened {
 				cs = t.seen.differs(t2.seen)
 			}

@@ -47,13 +47,10 @@ type pass struct {
 	ahead   bool // so a page may be ahead of the log
 }
 
-// later is what is let pass after another crash. Once a recovery is through only pages that were
-// damaged in their place still are: everything else it repaired or gave up.
-func (let pass) later(through bool) pass {
-	if through {
-		return pass{damaged: let.inPlace, ahead: let.ahead, unread: let.unread, refuse: let.unread || len(let.inPlace) > 0, onlyFor: !let.unread}
-	}
-	return let
+// later is what is let pass after a recovery that was right, and work on it: only pages that were
+// damaged in their place still are, everything else was repaired or given up.
+func (let pass) later() pass {
+	return pass{damaged: let.inPlace, ahead: let.ahead, unread: let.unread, refuse: let.unread || len(let.inPlace) > 0, onlyFor: !let.unread}
 }
 
 // judge compares, and returns every complaint.
