@@ -14,7 +14,7 @@ const (
 	superCopy     areaKind = iota // a copy of super
 	superPadding                  // the zeros behind it, which are checked
 	dwbFileHeader                 // super knows what it says
-	dwbHeader                     // one end of a region whose batch counts
+	dwbHeader                     // a copy of a batch's header, if the batch counts
 	dwbSlot                       // an image in it
 	dwbUnused                     // of the doublewrite file: what no batch that counts uses
 	fileHeader                    // one of the two headers of a data file
@@ -100,12 +100,10 @@ func (m *medium) dwbAreas(p *profile, add func(area)) {
 			add(area{kind: dwbUnused, file: name, off: at, n: g.RegionBytes(), index: i})
 			continue
 		}
-		end := at + g.RegionBytes()
-		if r.front != nil && r.front.Seq == h.Seq {
-			add(area{kind: dwbHeader, file: name, off: at, n: int64(g.Block), index: i})
-		}
-		if r.back != nil && r.back.Seq == h.Seq {
-			add(area{kind: dwbHeader, file: name, off: end - int64(g.Block), n: int64(g.Block), index: i})
+		for k, off := range g.HeaderOffsets() {
+			if r[k] != nil && r[k].Seq == h.Seq {
+				add(area{kind: dwbHeader, file: name, off: at + int64(off), n: int64(g.Block), index: i})
+			}
 		}
 		for k := range h.Slots {
 			s := &h.Slots[k]
@@ -113,7 +111,7 @@ func (m *medium) dwbAreas(p *profile, add func(area)) {
 				page: pageName{uint32(s.Page.File), uint64(s.Page.No)}})
 		}
 		used := at + int64(h.SlotOffset(g, len(h.Slots)))
-		add(area{kind: dwbUnused, file: name, off: used, n: end - int64(g.Block) - used, index: i})
+		add(area{kind: dwbUnused, file: name, off: used, n: at + g.RegionBytes() - int64(g.Block) - used, index: i})
 	}
 }
 

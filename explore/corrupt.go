@@ -220,7 +220,7 @@ func (v *vandal) together(areas [][]area) []area {
 		}
 		same := func(a area) bool { return a.page == one[0].page }
 		return append(all(dwbSlot, same), all(dataPage, same)...)
-	case 1: // both ends of a region
+	case 1: // all headers of a batch
 		one := pick(dwbHeader, nil)
 		if one == nil {
 			return nil
@@ -324,13 +324,15 @@ func (m *medium) allow(p *profile, left *medium, areas [][]area, hit hits, ds []
 	// The doublewrite file: the newest copy of a page above the watermark that is left, and F.
 	for i, r := range m.regs {
 		h := r.head()
-		if left.regs == nil || unread.regions[i] && left.regs[i].head() == nil {
-			let.refuse = true // it may hold anything
+		var now *dwbstage.Header
+		if left.regs != nil {
+			now = left.regs[i].head()
 		}
+		gone := now == nil || h != nil && now.Seq != h.Seq
+		let.refuse = let.refuse || left.regs == nil || unread.regions[i] && gone // it may hold anything
 		if h == nil || h.Seq.LE(left.w) {
 			continue
 		}
-		gone := left.regs == nil || left.regs[i].head() == nil || left.regs[i].head().Seq != h.Seq
 		resurrected := h.Seq.LE(m.w) // the watermark that retired it is not there any more
 		for k := range h.Slots {
 			s := &h.Slots[k]

@@ -29,15 +29,18 @@ type medium struct {
 	proven walstage.Claim // the furthest that something says the log had been durable
 }
 
-// region is what the two ends of a doublewrite region say; either may be nil.
-type region struct{ front, back *dwbstage.Header }
+// region is what the copies of a doublewrite region's header say; any may be nil. The last one may be
+// an older batch's.
+type region []*dwbstage.Header
 
-// head is the header that names the batch the region holds.
-func (r region) head() *dwbstage.Header {
-	if r.front == nil || r.back != nil && r.front.Seq.LE(r.back.Seq) {
-		return r.back
+// head is the header that names the batch the region holds: the newest.
+func (r region) head() (newest *dwbstage.Header) {
+	for _, h := range r {
+		if h != nil && (newest == nil || newest.Seq.LE(h.Seq)) {
+			newest = h
+		}
 	}
-	return r.front
+	return newest
 }
 
 // groupAt is a group header of the log that is whole and in its place.
@@ -126,11 +129,13 @@ func (m *medium) parseRegions(b []byte) {
 	}
 	m.regs = make([]region, g.Regions)
 	for i := range m.regs {
-		at, end := g.RegionOffset(i), g.RegionOffset(i)+g.RegionBytes()
-		r := &m.regs[i]
-		r.front, _ = dwbstage.Decode(b[at:at+int64(g.Block)], g, m.super.Engine, i)
-		r.back, _ = dwbstage.Decode(b[end-int64(g.Block):end], g, m.super.Engine, i)
-		for _, h := range []*dwbstage.Header{r.front, r.back} {
+		for _, off := range g.HeaderOffsets() {
+			at := g.RegionOffset(i) + int64(off)
+			h, err := dwbstage.Decode(b[at:at+int64(g.Block)], g, m.super.Engine, i)
+			if err != nil {
+				h = nil
+			}
+			m.regs[i] = append(m.regs[i], h)
 			if h != nil {
 				m.w, m.f = m.w.Max(h.W), m.f.Max(reclaim.Seq{Epoch: h.Seq.Epoch, Num: h.F})
 			}

@@ -201,7 +201,7 @@ func TestDamageAndRecovery(t *testing.T) {
 func TestLoss(t *testing.T) {
 	dir := engine(t)
 	patch(t, filepath.Join(dir, "data", "00000001.pages"), super.DataStart(4096)+4096+100)
-	patch(t, filepath.Join(dir, "dwb", "regions"), 2*4096+100)
+	patch(t, filepath.Join(dir, "dwb", "regions"), 3*4096+100) // behind the file header and two headers of the batch
 	for _, args := range [][]string{{"recover", dir, "-dry-run"}, {"recover", dir}} {
 		rc, out, errs := ctl(t, args...)
 		if rc != 1 || !strings.Contains(out, "1 lost") || !strings.Contains(out, "-accept-loss") {
