@@ -65,6 +65,8 @@ func (e *Engine) checkpoint(ctx context.Context, redo page.LSN, payload []byte) 
 		s.CatalogLSN = durable // no change of the catalogue can be under way: e.ddl is ours
 		s.Payload = append([]byte(nil), payload...)
 		s.Recoveries = 0
+		s.PageLSN = page.LSN(e.topPage.Load())
+		forgetCuts(s, e.log.Oldest())
 	})
 	if err != nil {
 		return err

@@ -74,6 +74,10 @@ type Engine struct {
 	keep   retention
 	ddl    sync.Mutex // one create, grow, rename, remove, checkpoint at a time
 	closed atomic.Bool
+
+	cuts    atomic.Pointer[[]walstage.Cut] // of the log: no page may have an LSN in one
+	topPage atomic.Uint64                  // the highest LSN of a page that was accepted
+
 	endErr error
 	ended  chan struct{} // closed when Close is over
 	ending chan struct{} // closed when Close begins
@@ -348,6 +352,7 @@ func (e *Engine) finish(ctx context.Context) error {
 		s.Watermark = s.Watermark.Max(w)
 		s.Durable = super.EpochLSN{Epoch: s.Epoch, LSN: end}
 		s.CatalogLSN = max(s.CatalogLSN, end)
+		s.PageLSN = page.LSN(e.topPage.Load())
 	})
 	e.finished = err == nil
 	return err

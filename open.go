@@ -314,7 +314,7 @@ func (e *Engine) recover(ctx context.Context, st *super.State, dry bool) error {
 		})
 	}
 	start := min(st.Redo.LSN, st.CatalogLSN)
-	tail, err := e.walDir.Scan(ctx, walstage.Evidence{Start: start, Known: claims, Clean: clean})
+	tail, err := e.scanLog(ctx, st, walstage.Evidence{Start: start, Known: claims, Clean: clean, Cuts: logCuts(st)})
 	if err != nil {
 		return &Error{Op: "recover", File: e.places.walDir(), Err: err}
 	}
@@ -344,6 +344,9 @@ func (e *Engine) recover(ctx context.Context, st *super.State, dry bool) error {
 		if err := plan.Refuse(e.o.AcceptLoss); err != nil {
 			return &Error{Op: "recover", Err: err}
 		}
+	}
+	if err := e.persistCuts(st); err != nil {
+		return err
 	}
 	if err := e.walDir.Repair(ctx, tail); err != nil {
 		return &Error{Op: "recover", File: e.places.walDir(), Err: err}
@@ -403,6 +406,7 @@ func (e *Engine) begin(ctx context.Context, st *super.State, tail *walstage.Tail
 	e.mu.Lock()
 	e.log, e.segmentBytes = log, st.LogSegment
 	e.mu.Unlock()
+	e.setCuts(st, clean, tail.Last)
 	// Recovery ends with a durable watermark (new epoch, 0) before any new batch (I7).
 	err = e.update(func(s *super.State) {
 		*s = *st

@@ -95,6 +95,11 @@ type Options struct {
 	// AcceptLoss lets recovery give up pages of which no image may be trusted: they are listed in the
 	// report and marked unreadable until written again.
 	AcceptLoss bool
+	// RecoverTo gives a corrupt log up from this LSN on, the end of a record before the damage that the
+	// error names: everything behind it is erased, and the log goes on above every LSN there can have
+	// been. Pages may be newer than what is left of the log. It is refused when the log is not corrupt.
+	// Copy the directory, or Salvage it, before. 0 = a corrupt log stops the open.
+	RecoverTo page.LSN
 	// MaxRecoveries is how many recoveries may be begun without one finishing. 0 = 8.
 	MaxRecoveries int
 	// LockWait bounds the wait for locks, which a dead process's I/O may hold a moment longer (I11).

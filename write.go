@@ -194,6 +194,9 @@ func (f *File) checkWrites(pages []PageWrite) (page.LSN, error) {
 	if end := f.e.log.End(); top > end { // I3: refused at once, never waited for
 		return 0, &Error{Op: "write", File: f.desc.Name, LSN: top, Err: fmt.Errorf("%w, which ends at %d", ErrLSNBeyondLog, end)}
 	}
+	if err := f.e.acceptLSN(top); err != nil {
+		return 0, &Error{Op: "write", File: f.desc.Name, LSN: top, Err: err}
+	}
 	return top, nil
 }
 

@@ -27,6 +27,7 @@ const (
 	MaxName    = 128
 	MaxPath    = 1024
 	MaxPayload = 16 << 10
+	MaxCuts    = 64
 )
 
 // Errors of decoding and of choosing a copy.
@@ -40,9 +41,9 @@ var le = binary.LittleEndian
 
 // encode returns the bytes of a copy, at most zone long.
 func encode(s *State, seq uint64, zone int) ([]byte, error) {
-	if len(s.Files) > MaxFiles || len(s.Payload) > MaxPayload {
-		return nil, fmt.Errorf("%w: %d files and a payload of %d bytes, limits are %d and %d",
-			ErrFull, len(s.Files), len(s.Payload), MaxFiles, MaxPayload)
+	if len(s.Files) > MaxFiles || len(s.Payload) > MaxPayload || len(s.Cuts) > MaxCuts {
+		return nil, fmt.Errorf("%w: %d files, a payload of %d bytes and %d cuts, limits are %d, %d and %d",
+			ErrFull, len(s.Files), len(s.Payload), len(s.Cuts), MaxFiles, MaxPayload, MaxCuts)
 	}
 	b := make([]byte, headBytes, 4096)
 	le.PutUint32(b, superMagic)
@@ -74,6 +75,14 @@ func encode(s *State, seq uint64, zone int) ([]byte, error) {
 	w.u32(uint32(len(s.Files)))
 	for i := range s.Files {
 		w.file(&s.Files[i])
+	}
+	w.u64(uint64(s.PageLSN))
+	w.u32(uint32(len(s.Cuts)))
+	for _, c := range s.Cuts {
+		w.u64(c.Epoch)
+		w.u64(uint64(c.From))
+		w.u64(uint64(c.To))
+		w.u64(uint64(c.Given))
 	}
 	if len(w.b) > zone {
 		return nil, fmt.Errorf("%w: %d bytes, a zone has %d", ErrFull, len(w.b), zone)
@@ -144,6 +153,16 @@ func decode(b []byte) (s *State, seq uint64, err error) {
 			break
 		}
 		s.Files = append(s.Files, r.file())
+	}
+	s.PageLSN = page.LSN(r.u64())
+	cuts := int(r.u32())
+	if cuts > MaxCuts {
+		return nil, 0, fmt.Errorf("%w: %d cuts", ErrInvalid, cuts)
+	}
+	for range cuts {
+		c := Cut{r.u64(), page.LSN(r.u64()), page.LSN(r.u64()), page.LSN(r.u64())}
+		r.bad = r.bad || c.From >= c.To
+		s.Cuts = append(s.Cuts, c)
 	}
 	if r.bad || len(r.b) != 0 || seq == 0 {
 		return nil, 0, fmt.Errorf("%w: fields do not add up", ErrInvalid)

@@ -66,7 +66,17 @@ type State struct {
 	DWBBatch   int
 	DWBRegions int
 	Files      []File
-	Payload    []byte // the caller's, of the last checkpoint
+	Payload    []byte   // the caller's, of the last checkpoint
+	PageLSN    page.LSN // no page with a higher LSN had been accepted, at the last checkpoint or close
+	Cuts       []Cut    // of the log
+}
+
+// Cut is a range of LSNs without records: those that start from From on and before To. Given is 0 for
+// one the caller cut off; else the log was corrupt, and what started before it is lost.
+type Cut struct {
+	Epoch    uint64
+	From, To page.LSN
+	Given    page.LSN
 }
 
 // Clone returns a copy that shares nothing.
@@ -74,6 +84,7 @@ func (s *State) Clone() *State {
 	c := *s
 	c.Files = append([]File(nil), s.Files...)
 	c.Payload = append([]byte(nil), s.Payload...)
+	c.Cuts = append([]Cut(nil), s.Cuts...)
 	return &c
 }
 

@@ -47,7 +47,7 @@ func (c *Cursor) Next(ctx context.Context) (r Record, ok bool, err error) {
 			n := frameSize + len(data)
 			r := Record{c.lsn, c.lsn + page.LSN(n), c.group.epoch, kind, data[:len(data):len(data)]}
 			c.lsn, c.rest = r.End, c.rest[n:]
-			if r.Start >= c.from {
+			if r.Start >= c.from && c.s.segs.void(r.Start, kind) == nil {
 				return r, true, nil
 			}
 		}
@@ -61,6 +61,9 @@ func (c *Cursor) Next(ctx context.Context) (r Record, ok bool, err error) {
 func (c *Cursor) fetch(ctx context.Context) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
+	}
+	if cut := c.s.segs.erased(max(c.at, c.from)); cut != nil { // the log was given up, and goes on there
+		c.at, c.from, c.w.linked = 0, cut.To, false
 	}
 	c.upTo = c.s.limit()
 	if max(c.at, c.from) >= c.upTo {

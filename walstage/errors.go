@@ -82,9 +82,15 @@ type CorruptError struct {
 	// cause is a failed read.
 	Evidence Claim
 	Cause    error
+	// Good is the end of the last record before the damage: the farthest point the log can be recovered
+	// to. 0 if not even the record that a recovery has to begin with can be found.
+	Good page.LSN
 	// IntactAfter is the LSN of the first whole group after the damage, 0 if there is none: what
-	// can be saved is what lies before LSN and from here on.
-	IntactAfter page.LSN
+	// can be saved is what lies before LSN and from here on. IntactThrough is the end of the last one's
+	// last record; IntactGroups and IntactRecords count what is whole between the two, which need not
+	// be everything: there may be more damage.
+	IntactAfter, IntactThrough  page.LSN
+	IntactGroups, IntactRecords int64
 }
 
 func (e *CorruptError) Error() string {
@@ -93,8 +99,12 @@ func (e *CorruptError) Error() string {
 	if e.Evidence.Source != "" {
 		s += fmt.Sprintf("; it had been durable: %s", e.Evidence)
 	}
+	if e.Good != 0 {
+		s += fmt.Sprintf("; the last record before it ends at LSN %d", e.Good)
+	}
 	if e.IntactAfter != 0 {
-		s += fmt.Sprintf("; intact again from LSN %d", e.IntactAfter)
+		s += fmt.Sprintf("; behind it %d groups with %d records are intact, from LSN %d through %d",
+			e.IntactGroups, e.IntactRecords, e.IntactAfter, e.IntactThrough)
 	}
 	return s
 }

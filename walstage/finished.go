@@ -26,6 +26,9 @@ type Finished struct {
 // Finished returns the first segment that ends behind lsn, if all of it is durable and the log goes
 // on in another one; nil otherwise. An lsn before the log's beginning is ErrTruncated.
 func (l *Log) Finished(lsn page.LSN) (*Finished, error) {
+	if c := l.segs.erased(lsn); c != nil {
+		lsn = c.To // the log was given up, and goes on there
+	}
 	f, err := l.Segment(lsn)
 	if errors.Is(err, ErrTruncated) && lsn >= l.Oldest() {
 		return nil, nil // not yet begun

@@ -224,7 +224,7 @@ func decodeFrame(b []byte) (kind uint8, data []byte, err error) {
 	return b[4], b[frameSize : frameSize+n], nil
 }
 
-func roundUp[T int | int64 | uint64](n, to T) T { return (n + to - 1) &^ (to - 1) }
+func roundUp[T int | int64 | uint64 | page.LSN](n, to T) T { return (n + to - 1) &^ (to - 1) }
 
 func allZero(b []byte) bool {
 	for len(b) >= 8 {

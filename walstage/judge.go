@@ -25,6 +25,8 @@ type Evidence struct {
 	Start page.LSN
 	// Known are claims from super, doublewrite headers and pages. LSN 0 claims nothing.
 	Known []Claim
+	// Cuts are what super says holds no records.
+	Cuts []Cut
 	// Clean says that super's clean flag is set. Then a log that ends exactly at the highest claim
 	// has nothing behind it that a dead process was still writing.
 	Clean bool

@@ -64,6 +64,7 @@ type Log struct {
 	stop    chan struct{}
 	tasks   sync.WaitGroup
 	once    sync.Once
+	cutting sync.Mutex // one cut at a time
 	closed  error
 }
 

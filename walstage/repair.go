@@ -32,7 +32,26 @@ func (d *Dir) Repair(ctx context.Context, t *Tail) error {
 	if err := d.dropLater(t); err != nil {
 		return err
 	}
+	if t.Cut != nil {
+		if err := d.resume(ctx, t); err != nil {
+			return err
+		}
+	}
 	d.repaired = true
+	return nil
+}
+
+// resume makes the segment in which a log goes on that was given up from some point on. It begins
+// above every LSN ever issued, and its number follows that of the last one kept.
+func (d *Dir) resume(ctx context.Context, t *Tail) error {
+	s, err := createSegment(ctx, &d.o, t.at.seg.seq+1, t.Cut.To, t.Cut.Epoch)
+	if err != nil {
+		return err
+	}
+	d.segs.mu.Lock()
+	d.segs.list = append(d.segs.list, s)
+	d.segs.mu.Unlock()
+	t.at, t.chain, t.Cut = place{s, int64(d.o.Block)}, 0, nil
 	return nil
 }
 

@@ -60,6 +60,9 @@ func (s source) readAt(ctx context.Context, lsn page.LSN) (Record, error) {
 	if lsn >= s.limit() {
 		return Record{}, s.fail("read record", lsn, ErrLSNBeyondLog)
 	}
+	if s.segs.void(lsn, 0) != nil {
+		return Record{}, s.fail("read record", lsn, ErrCut)
+	}
 	var found Record
 	err := s.walk(ctx, lsn, 16<<10, func(r Record) bool {
 		if r.Start == lsn {
@@ -78,11 +81,19 @@ func (s source) readAt(ctx context.Context, lsn page.LSN) (Record, error) {
 // holds a reference on the segment it is in, so that the file is not recycled under it.
 func (s source) walk(ctx context.Context, from page.LSN, ahead int64, visit func(Record) bool) error {
 	limit := s.limit()
+	cut := s.segs.erased(from)
+	if cut != nil {
+		from = cut.To
+	}
 	if from >= limit {
 		return nil
 	}
+	seen := func(r Record) bool { return s.segs.void(r.Start, r.Kind) != nil || visit(r) }
 	seg := s.segs.acquire(from)
 	defer func() { s.segs.release(seg) }()
+	if seg == nil && cut != nil {
+		return nil // nothing came after the cut yet
+	}
 	if seg == nil {
 		return s.fail("replay", from, s.segs.missing())
 	}
@@ -103,6 +114,16 @@ func (s source) walk(ctx context.Context, from page.LSN, ahead int64, visit func
 		if limit = s.limit(); p.lsn() >= limit {
 			return nil
 		}
+		if c := s.segs.erased(p.lsn()); c != nil {
+			next := s.segs.acquire(c.To)
+			if next == nil {
+				return nil // the log was cut, and nothing came after it yet
+			}
+			s.segs.release(seg)
+			seg, w.linked = next, false
+			p = place{seg, int64(s.o.Block)}
+			continue
+		}
 		w.win.until = limit
 		if p.off < p.seg.length && p.lsn() < from {
 			q, err := s.skip(w, p, from)
@@ -115,7 +136,7 @@ func (s source) walk(ctx context.Context, from page.LSN, ahead int64, visit func
 		if err != nil {
 			return at.seg.err("replay", at.off, err)
 		}
-		if more, err := visitGroup(&g, from, visit); err != nil || !more {
+		if more, err := visitGroup(&g, from, seen); err != nil || !more {
 			return err
 		}
 		p = g.next()

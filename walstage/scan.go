@@ -33,6 +33,9 @@ type Tail struct {
 	// Reason says why the log ends at End.
 	Reason error
 
+	// Cut is set when the log was given up from here on, and goes on in a segment that Repair makes.
+	Cut *Cut
+
 	at     place
 	chain  uint32
 	beyond []seenGroup
@@ -48,10 +51,12 @@ type seenGroup struct {
 // Scan walks the log from ev.Start, finds its end and decides what that end means (I10). It changes
 // nothing. A log that is corrupt, or cannot be judged because a read failed, is a *CorruptError.
 func (d *Dir) Scan(ctx context.Context, ev Evidence) (*Tail, error) {
-	if err := d.readHeaders(); err != nil {
+	d.segs.setCuts(ev.Cuts)
+	if err := d.readHeaders(ev.Start); err != nil {
 		return nil, err
 	}
-	claims := append([]Claim{{math.MaxUint64, ev.Start, "the start of the scan"}}, ev.Known...)
+	claims := append([]Claim{{math.MaxUint64, ev.Start, "the start of the scan"}}, d.segs.claims()...)
+	claims = append(claims, ev.Known...)
 	seg := d.startSegment(ev.Start)
 	if seg == nil {
 		return nil, d.noStart(ev.Start, claims)
@@ -66,6 +71,15 @@ func (d *Dir) Scan(ctx context.Context, ev Evidence) (*Tail, error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
+		}
+		if c := d.segs.erased(t.at.lsn()); c != nil {
+			if s := d.beginningAt(c.To); s != nil {
+				t.at, w.linked, w.epoch = place{s, int64(d.o.Block)}, false, s.epoch
+				continue
+			}
+			t.Cut, t.Reason, t.Epoch = c, ErrCut, w.epoch
+			t.End = c.To + page.LSN(d.o.Block)
+			break
 		}
 		g, at, err := w.step(t.at, d.after)
 		if err == nil {
@@ -88,11 +102,22 @@ func (d *Dir) Scan(ctx context.Context, ev Evidence) (*Tail, error) {
 		if err := d.decide(ctx, w, t, at, claims); err != nil {
 			return nil, err
 		}
-		t.settle()
-		t.Beyond = len(t.beyond)
-		d.tail, d.scanned, d.repaired = t, true, false
-		return t, nil
+		break
 	}
+	t.settle()
+	t.Beyond = len(t.beyond)
+	d.tail, d.scanned, d.repaired = t, true, false
+	return t, nil
+}
+
+// beginningAt returns the segment whose first byte has the LSN.
+func (d *Dir) beginningAt(lsn page.LSN) *segment {
+	for _, s := range d.segs.list {
+		if s.formatted && s.first == lsn {
+			return s
+		}
+	}
+	return nil
 }
 
 // startSegment returns the segment to begin in: the one that holds the LSN, or that ends there.
@@ -201,7 +226,8 @@ func (d *Dir) decide(ctx context.Context, w *walker, t *Tail, at place, claims [
 	}
 	e := d.corrupt(at.seg, at.off, f, cause)
 	e.LSN, e.Evidence = at.lsn(), claim
-	e.IntactAfter = d.intactAfter(ctx, w, at)
+	e.Good = max(t.Last, claims[0].LSN) // the first claim is where the scan began
+	d.surveyBehind(ctx, w, at, e)
 	return e
 }
 
@@ -240,8 +266,8 @@ func (d *Dir) searchBehind(ctx context.Context, w *walker, t *Tail, f finding) (
 	return worst, failed, nil
 }
 
-// intactAfter returns the LSN of the first whole group behind p, 0 if there is none.
-func (d *Dir) intactAfter(ctx context.Context, w *walker, p place) (lsn page.LSN) {
+// surveyBehind counts what is whole behind the damage at p: in its own segment and all later ones.
+func (d *Dir) surveyBehind(ctx context.Context, w *walker, p place, e *CorruptError) {
 	for _, s := range d.segs.list {
 		q := place{s, int64(d.o.Block)}
 		switch {
@@ -250,15 +276,23 @@ func (d *Dir) intactAfter(ctx context.Context, w *walker, p place) (lsn page.LSN
 		case s == p.seg:
 			q.off = p.off + int64(d.o.Block)
 		}
+		var behind int64 // the end of the last whole group: what lies in it is its payload
 		_ = w.search(ctx, q, func(q place, h groupHeader) bool {
-			if _, err := w.groupAt(q); err == nil {
-				lsn = h.lsn
+			if q.off < behind {
+				return false
 			}
-			return lsn != 0
+			g, err := w.groupAt(q)
+			if err != nil {
+				return false
+			}
+			behind = g.next().off
+			if e.IntactAfter == 0 {
+				e.IntactAfter = h.lsn
+			}
+			e.IntactGroups++
+			e.IntactRecords += int64(h.records)
+			e.IntactThrough = max(e.IntactThrough, h.lsn+groupHeaderSize+page.LSN(h.payload))
+			return false
 		})
-		if lsn != 0 {
-			break
-		}
 	}
-	return lsn
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -78,6 +79,8 @@ type segments struct {
 	list   []*segment // ascending by seq
 	closed bool       // the files are closed, or about to be
 	unused sync.Cond  // signalled when a segment's last reader lets go
+
+	cuts atomic.Pointer[[]Cut] // what readers pass over
 }
 
 func newSegments(list []*segment) *segments {

@@ -12,7 +12,7 @@ var recoverCommand = command{
 	name: "recover", short: "bring a directory back after a crash, or say what that would do",
 	run: runRecover,
 	help: `
-usage: untornctl recover D [-dry-run] [-accept-loss] [-json FILE]
+usage: untornctl recover D [-dry-run] [-accept-loss] [-to-lsn N] [-json FILE]
 
 Opens the engine directory D as its owner would, which recovers it, lists every page that was
 touched with source, LSN and reason, and closes it in order.
@@ -20,6 +20,9 @@ touched with source, LSN and reason, and closes it in order.
   -dry-run       only say what would be done; nothing is changed
   -accept-loss   give up pages of which no image may be trusted: they are listed, and marked
                  unreadable until they are written again. Without it such pages stop the recovery
+  -to-lsn N      give a corrupt log up from LSN N on: N is the end of a record before the damage, and
+                 the error of a recovery without it names the last one. Everything behind it is
+                 erased; pages may be newer than what is left of the log. Look first: with -dry-run
 ` + whereHelp + `  -json FILE     the report for scripts, "-" for standard output
 
 Exit: 0 recovered (or would be), 1 pages are, or would be, lost, 2 usage, 3 could not run: in use,
@@ -28,15 +31,18 @@ not there, or damaged in another way; the message says which.
 Examples
   untornctl recover /srv/data -dry-run
   untornctl recover /srv/data
+  untornctl recover /srv/data -to-lsn 93232 -dry-run
 `}
 
 func runRecover(ctx context.Context, k *call) error {
 	var w where
 	var dry, accept bool
+	var to uint64
 	fs := k.flags()
 	w.flags(fs)
 	fs.BoolVar(&dry, "dry-run", false, "")
 	fs.BoolVar(&accept, "accept-loss", false, "")
+	fs.Uint64Var(&to, "to-lsn", 0, "")
 	args, err := k.parse(fs, "the directory")
 	if err != nil {
 		return err
@@ -52,7 +58,7 @@ func runRecover(ctx context.Context, k *call) error {
 		return err
 	}
 	o := untorn.Options{
-		Dir: args[0], WALDir: w.wal, DWBDir: w.dwb, MustExist: true, AcceptLoss: accept,
+		Dir: args[0], WALDir: w.wal, DWBDir: w.dwb, MustExist: true, AcceptLoss: accept, RecoverTo: untorn.LSN(to),
 		// Modes are not chosen here: files keep theirs.
 		Unsafe: true,
 	}
@@ -108,7 +114,7 @@ func advise(err error) error {
 		return fmt.Errorf("%w\nuntornctl rebuild-super makes super again from what else is there",
 			err)
 	case errors.Is(err, untorn.ErrCorrupt):
-		return fmt.Errorf("%w\nthe log lost something that had been durable: restore a backup; untornctl dump wal shows what can be read",
+		return fmt.Errorf("%w\nthe log lost something that had been durable: restore a backup; untornctl dump wal shows what can be read, and recover -to-lsn gives up what is behind the damage",
 			err)
 	case errors.Is(err, untorn.ErrBehind), errors.Is(err, untorn.ErrMissingFile), errors.Is(err,
 		untorn.ErrForeign):
