@@ -92,6 +92,7 @@ func TestAtomicOnXFS(t *testing.T) {
 			}
 			// The limit shrinks while writes are in flight.
 			var wg sync.WaitGroup
+			under := make(chan struct{}, 4) // a writer has come to where the others still have much to do
 			for w := range uint64(4) {
 				wg.Go(func() {
 					var nos []uint64
@@ -100,10 +101,13 @@ func TestAtomicOnXFS(t *testing.T) {
 					}
 					for v := uint64(4); v <= 20; v++ {
 						writeVersion(t, e, f, nos, v, untorn.Durable)
+						if v == 6 {
+							under <- struct{}{}
+						}
 					}
 				})
 			}
-			time.Sleep(10 * time.Millisecond)
+			<-under
 			limit("4k")
 			wg.Wait()
 			writeVersion(t, e, f, upTo(100), 21, untorn.Protected)

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/untorn/untorn"
 	"github.com/untorn/untorn/ring"
@@ -308,7 +308,9 @@ func (r *refuser) Submit(ops ...*ring.Op) {
 			op.Done <- op
 		default:
 			r.wg.Go(func() {
-				time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond)
+				for range rand.IntN(500) { // meanwhile others go on
+					runtime.Gosched()
+				}
 				op.Err = &ring.Error{Kind: op.Kind, File: op.File.Name(), Off: op.Off, Len: op.Len(), Err: err}
 				op.Done <- op
 			})

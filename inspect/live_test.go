@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/untorn/untorn"
 )
@@ -21,6 +20,7 @@ func TestLive(t *testing.T) {
 	f, err := e.OpenFile(ctx, "main", untorn.FileOptions{Create: true, PageSize: testPage, Pages: 64})
 	must(t, err)
 	var wg sync.WaitGroup
+	due := make(chan struct{}, 1) // a checkpoint
 	for w := range 3 {
 		wg.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
@@ -34,20 +34,29 @@ func TestLive(t *testing.T) {
 					t.Error(err)
 					return
 				}
+				if i%10 == 9 {
+					select {
+					case due <- struct{}{}:
+					default:
+					}
+				}
 			}
 		})
 	}
 	wg.Go(func() {
-		for ctx.Err() == nil {
-			time.Sleep(15 * time.Millisecond)
+		for {
+			select {
+			case <-due:
+			case <-ctx.Done():
+				return
+			}
 			if err := e.Checkpoint(context.Background(), e.DurableLSN(), []byte("live")); err != nil {
 				t.Error(err)
 				return
 			}
 		}
 	})
-	rounds := 0
-	for begun := time.Now(); time.Since(begun) < time.Second; rounds++ {
+	for range 20 {
 		d := look(t, dir)
 		v, err := d.Verify(t.Context(), nil)
 		must(t, err)
@@ -62,7 +71,6 @@ func TestLive(t *testing.T) {
 		_, err = d.DumpWAL(t.Context(), WALFilter{}, func(*Record) error { return nil })
 		must(t, err)
 	}
-	t.Logf("%d rounds", rounds)
 	stop()
 	wg.Wait()
 	must(t, e.Close(t.Context()))

@@ -1,0 +1,215 @@
+package untorn_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/fsys"
+	"github.com/untorn/untorn/ring"
+	"github.com/untorn/untorn/sim"
+)
+
+// What ends while work is under way: flushes, the engine, contexts.
+
+// TestFlushesOff: a stack that drops flushes is refused, unless told otherwise (I1).
+func TestFlushesOff(t *testing.T) {
+	d := sim.New(sim.Config{Seed: 1, Mount: fsys.Mount{Type: "ext4", FlushesOff: "barrier=0"}})
+	o := onSim(d)
+	if err := opened(reopen(o)); !errors.Is(err, untorn.ErrFlushesOff) {
+		t.Errorf("open: %v", err)
+	}
+	o.AllowFlushesOff = true
+	mustClose(t, open(t, o))
+	o.AllowFlushesOff = false
+	d.SetMount(fsys.Mount{Type: "ext4"})
+	e := open(t, o)
+	d.SetMount(fsys.Mount{Type: "ext4", FlushesOff: "barrier=0"})
+	if err := e.Checkpoint(ctx, e.EndLSN(), nil); !errors.Is(err, untorn.ErrFlushesOff) {
+		t.Errorf("checkpoint after a remount: %v", err)
+	}
+}
+
+// TestPoison: after EIO on any durability path nothing more is acknowledged, reads of pages at rest
+// go on, and a reopen in the same process finds everything that was acknowledged (I5).
+func TestPoison(t *testing.T) {
+	for _, c := range []struct {
+		name, file string
+		kind       ring.Kind
+	}{
+		{"doublewrite", "dwb", ring.Write}, {"doublewrite flush", "dwb", ring.DataSync},
+		{"destination", "data", ring.Write}, {"destination flush", "data", ring.DataSync},
+		{"log", "wal", ring.Write}, {"log flush", "wal", ring.DataSync},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := sim.New(sim.Config{Seed: 3})
+			o := onSim(d)
+			if c.kind == ring.DataSync {
+				o.DWBSync = untorn.DWBFlush
+			}
+			e := open(t, o)
+			f := create(t, e, "table", untorn.FileOptions{Pages: 8, PageSize: 4096})
+			writeVersion(t, e, f, upTo(8), 1, untorn.Durable)
+			d.Inject(func(op *ring.Op) sim.Fault {
+				if op.Kind == c.kind && strings.Contains(op.File.Name(), "/"+c.file) {
+					return sim.Fault{Err: syscall.EIO}
+				}
+				return sim.Fault{}
+			})
+			b := make([]byte, 4096)
+			fill(b, 0, 2)
+			_, lsn, err := e.Append([]byte("doomed"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = f.WritePages(ctx, []untorn.PageWrite{{LSN: lsn, Data: b}}, untorn.Durable)
+			if !errors.Is(err, untorn.ErrPoisoned) || !errors.Is(err, syscall.EIO) {
+				t.Fatalf("the write: %v", err)
+			}
+			d.ClearFaults()
+			if err := f.WritePages(ctx, []untorn.PageWrite{{No: 3, Data: b}}, untorn.Accepted); !errors.Is(err, untorn.ErrPoisoned) {
+				t.Errorf("a later write: %v", err)
+			}
+			if _, _, err := e.Append([]byte("x")); !errors.Is(err, untorn.ErrPoisoned) {
+				t.Errorf("a later append: %v", err)
+			}
+			if err := e.Checkpoint(ctx, 0, nil); !errors.Is(err, untorn.ErrPoisoned) {
+				t.Errorf("a later checkpoint: %v", err)
+			}
+			if v := readVersion(t, f, 5); v != 1 {
+				t.Errorf("a page at rest has version %d", v)
+			}
+			if err := e.Close(ctx); !errors.Is(err, untorn.ErrPoisoned) {
+				t.Errorf("close: %v", err)
+			}
+			if n := e.Stats().Memory.InUse; n != 0 {
+				t.Errorf("%d bytes of page memory were not given back", n)
+			}
+			e, err = reopen(o)
+			if err != nil {
+				t.Fatalf("reopen: %v", err)
+			}
+			if e.Report().Clean {
+				t.Error("the poisoned directory counts as clean")
+			}
+			f, err = e.OpenFile(ctx, "table", untorn.FileOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for no := range uint64(8) {
+				if v := readVersion(t, f, no); v < 1 || v > 2 || no > 0 && v != 1 {
+					t.Errorf("page %d has version %d", no, v)
+				}
+			}
+			writeVersion(t, e, f, upTo(8), 9, untorn.Durable)
+			mustClose(t, e)
+		})
+	}
+}
+
+// TestCancelledContexts: waiting stops, what was accepted goes on, and the error says so.
+func TestCancelledContexts(t *testing.T) {
+	d := sim.New(sim.Config{Seed: 4})
+	o := onSim(d)
+	e := open(t, o)
+	f := create(t, e, "table", untorn.FileOptions{Pages: 8, PageSize: 4096})
+	hold := true
+	var mu sync.Mutex
+	d.Inject(func(op *ring.Op) sim.Fault {
+		mu.Lock()
+		defer mu.Unlock()
+		return sim.Fault{Hold: hold && op.Kind == ring.Write && strings.Contains(op.File.Name(), "/data/")}
+	})
+	b := make([]byte, 4096)
+	fill(b, 1, 5)
+	p, err := f.WritePagesAsync(ctx, []untorn.PageWrite{{No: 1, Data: b}}, untorn.Durable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	var ue *untorn.Error
+	if err := p.Wait(gone); !errors.Is(err, context.Canceled) || !errors.As(err, &ue) || !ue.MayBecomeDurable {
+		t.Errorf("wait: %v", err)
+	}
+	if err := f.Sync(gone); !errors.Is(err, context.Canceled) {
+		t.Errorf("sync: %v", err)
+	}
+	if err := e.Checkpoint(gone, 0, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("checkpoint: %v", err)
+	}
+	if v := readVersion(t, f, 1); v != 5 {
+		t.Errorf("the accepted page reads as version %d", v)
+	}
+	mu.Lock()
+	hold = false
+	mu.Unlock()
+	d.Release(func(*ring.Op) bool { return true })
+	if err := p.Wait(ctx); err != nil {
+		t.Errorf("waiting again: %v", err)
+	}
+	if _, err := untorn.Open(gone, onSim(sim.New(sim.Config{}))); !errors.Is(err, context.Canceled) {
+		t.Errorf("open: %v", err)
+	}
+	if err := f.Grow(gone, 100); !errors.Is(err, context.Canceled) || f.Pages() != 8 {
+		t.Errorf("grow: %v, %d pages", err, f.Pages())
+	}
+	if _, err := e.OpenFile(gone, "other", untorn.FileOptions{Create: true, Pages: 10}); !errors.Is(err, context.Canceled) {
+		t.Errorf("create: %v", err)
+	}
+	if n := len(dirFiles(t, d, "/db/data")); n != 1 {
+		t.Errorf("%d data files after a cancelled create", n)
+	}
+	mustClose(t, e)
+}
+
+// TestCloseDuringLoad: every call either succeeds or is ErrClosed, and what succeeded is there.
+func TestCloseDuringLoad(t *testing.T) {
+	o := small(t)
+	e := open(t, o)
+	f := create(t, e, "table", untorn.FileOptions{Pages: 32, PageSize: 4096})
+	var acked [32]uint64
+	var wg sync.WaitGroup
+	started := make(chan struct{}, 32)
+	for no := range uint64(32) {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			b := make([]byte, 4096)
+			for v := uint64(1); ; v++ {
+				fill(b, no, v)
+				err := f.WritePages(ctx, []untorn.PageWrite{{No: untorn.PageNo(no), Data: b}}, untorn.Level(no%2))
+				if errors.Is(err, untorn.ErrClosed) {
+					return
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				acked[no] = v
+				if v == 3 {
+					started <- struct{}{}
+				}
+			}
+		}()
+	}
+	for range 32 {
+		<-started
+	}
+	mustClose(t, e)
+	wg.Wait()
+	e = open(t, o)
+	f, err := e.OpenFile(ctx, "table", untorn.FileOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for no := range uint64(32) {
+		if v := readVersion(t, f, no); v != acked[no] {
+			t.Errorf("page %d has version %d, %d was acknowledged", no, v, acked[no])
+		}
+	}
+}
