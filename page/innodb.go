@@ -77,7 +77,8 @@ func (InnoDB) Header() int { return 0 }
 // LSN implements Format.
 func (InnoDB) LSN(buf []byte) LSN { return LSN(be.Uint64(buf[ibLSN:])) }
 
-// Space is the id of the tablespace that a page says it belongs to. InnoDBCRC32 does not protect it.
+// Space is the id of the tablespace that a page says it belongs to. InnoDBCRC32 does not protect it;
+// in encrypted and compressed pages of InnoDBFullCRC32 it is not legible.
 func (InnoDB) Space(buf []byte) uint32 { return be.Uint32(buf[ibSpace:]) }
 
 // No is the number a page says it has.
@@ -100,7 +101,7 @@ func (k InnoDB) Check(buf []byte, s Seed) (LSN, error) {
 	if len(buf) < MinSize || len(buf) > MaxSize {
 		return 0, fmt.Errorf("%w: %d bytes are no page", ErrDamaged, len(buf))
 	}
-	if zeros(buf) {
+	if Zeros(buf) {
 		return 0, nil
 	}
 	var err error

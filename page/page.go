@@ -83,9 +83,9 @@ func FormatNamed(name string) Format {
 	return nil
 }
 
-// zeros reports whether a page holds nothing: what a page looks like that was never written, to
+// Zeros reports whether a page holds nothing: what a page looks like that was never written, to
 // formats which allow that.
-func zeros(buf []byte) bool {
+func Zeros(buf []byte) bool {
 	for ; len(buf) >= 8; buf = buf[8:] {
 		if le.Uint64(buf) != 0 {
 			return false

@@ -108,7 +108,7 @@ func (p Postgres) Check(buf []byte, s Seed) (LSN, error) {
 	}
 	lower, upper, special := le.Uint16(buf[12:]), le.Uint16(buf[14:]), le.Uint16(buf[16:])
 	if upper == 0 {
-		if zeros(buf) {
+		if Zeros(buf) {
 			return 0, nil
 		}
 		return 0, fmt.Errorf("%w: its header is that of a new page, but it is not all zeros", ErrDamaged)
@@ -129,7 +129,7 @@ func (p Postgres) Check(buf []byte, s Seed) (LSN, error) {
 // gets an empty one; a new page (all zeros) with LSN 0 stays one.
 func (p Postgres) Seal(buf []byte, s Seed, lsn LSN) uint32 {
 	if le.Uint16(buf[14:]) == 0 {
-		if lsn == 0 && zeros(buf) {
+		if lsn == 0 && Zeros(buf) {
 			return ImageCRC(buf)
 		}
 		le.PutUint16(buf[10:], 0)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 )
 
@@ -12,6 +11,7 @@ var verifyCommand = command{
 	help: `
 usage: untornctl verify D [-json FILE]
        untornctl verify -profile PROFILE D [-json FILE]
+       untornctl verify -format postgres|innodb PATH [-page BYTES] [-json FILE]
 
 Reads the whole engine directory D: copies of super, the log's chain, doublewrite headers, and the
 checksum and identity of every page of every data file. It judges as the next open would: a damaged
@@ -22,16 +22,30 @@ With -profile it reads no page: it says what has changed on the host and below D
 certify wrote PROFILE. Each change is void (the certificate does not hold any more), unread (it cannot
 be told: run it as root), look (for your judgement) or note.
 
+With -format it reads the data files of another system, and changes nothing there either:
+  postgres       PATH is a data directory (base, global and the tablespaces, every fork, as
+                 pg_checksums does; data checksums have to be on) or one file of a relation
+  innodb         PATH is a data directory of MySQL or MariaDB (ibdata*, undo*, *.ibd) or one file;
+                 crc32 and full_crc32, 4 to 64 KiB, compressed and encrypted by MariaDB included;
+                 pages that no checksum covers are counted as unchecked
+If the server is running, that is said, and whatever looks wrong is read again, several times.
+
   -profile FILE  of untornctl certify; places of log and doublewrite file are those of the profile
+  -format F      postgres or innodb; native = an engine directory (default)
+  -page BYTES    page size, where the file does not tell it
 ` + whereHelp + `  -json FILE     the verdict for scripts, "-" for standard output
 
-Exit: 0 sound, 1 something is damaged or needs repair (each is named), 2 usage, 3 D is not there or
-cannot be read. With -profile: 0 the certificate holds, 1 it does not, 3 it cannot be told.
+Exit: 0 sound, 1 something is damaged or needs repair (each is named), 2 usage, 3 it is not there,
+cannot be read, or has no checksums. With -profile: 0 the certificate holds, 1 it does not, 3 it
+cannot be told.
 
 Examples
   untornctl verify /srv/data
   untornctl verify -profile /etc/untorn/profile.json /srv/data
   untornctl verify /srv/data -json - | jq '.findings[]'
+  untornctl verify -format postgres /var/lib/postgresql/15/main
+  untornctl verify -format innodb /var/lib/mysql
+  untornctl verify -format innodb /backup/shop/orders.ibd
 `}
 
 func runVerify(ctx context.Context, k *call) error {
@@ -40,6 +54,8 @@ func runVerify(ctx context.Context, k *call) error {
 	fs := k.flags()
 	w.flags(fs)
 	fs.StringVar(&profile, "profile", "", "")
+	format := fs.String("format", "native", "")
+	size := fs.Int("page", 0, "")
 	args, err := k.parse(fs, "the directory")
 	if err != nil {
 		return err
@@ -48,7 +64,19 @@ func runVerify(ctx context.Context, k *call) error {
 		if w.wal != "" || w.dwb != "" {
 			return usagef("-profile names the other places itself")
 		}
+		if *format != "native" {
+			return usagef("-profile is of an engine directory, not of -format %s", *format)
+		}
 		return verifyProfile(ctx, k, profile, args[0])
+	}
+	if *format != "native" {
+		if w != (where{}) {
+			return usagef("-wal-dir and -dwb-dir are of an engine directory, not of -format %s", *format)
+		}
+		return verifyFormat(ctx, k, *format, args[0], *size)
+	}
+	if *size != 0 {
+		return usagef("-page goes with -format postgres or innodb")
 	}
 	d, err := w.open(args[0])
 	if err != nil {
@@ -56,9 +84,7 @@ func runVerify(ctx context.Context, k *call) error {
 	}
 	defer d.Close()
 	line := progress{w: k.err, on: terminal(k.err)}
-	v, err := d.Verify(ctx, func(done, total int64) {
-		line.show(fmt.Sprintf("%d of %d MiB of pages", done>>20, total>>20))
-	})
+	v, err := d.Verify(ctx, line.bytes())
 	line.clear()
 	if err != nil {
 		return err
