@@ -6,7 +6,7 @@ ROUNDS   ?= 200
 DIR      ?= out/torture
 
 .DEFAULT_GOAL := help
-.PHONY: explore-test help build vet lint unit race fuzz cross test bench bench-go explore torture nvme cover clean
+.PHONY: explore-test help build vet lint unit race fuzz cross test bench bench-go explore torture formats nvme cover clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ explore: build ## every reachable crash state, longer than the tests do
 
 torture: build ## ROUNDS kills in DIR, on the file system it lies on
 	bin/untornctl torture -dir $(DIR) -rounds $(ROUNDS) -mode doublewrite
+
+formats: ## untornctl verify -format against pg_checksums and innochecksum, on clusters made here (minutes; skipped without the servers' packages)
+	$(GO) test -count=1 -timeout 10m -v -run TestReal ./tablespace -formats
 
 nvme: ## hwprobe and the atomic mode on emulated NVMe drives in a small virtual machine
 	$(GO) run ./hwprobe/nvmebed

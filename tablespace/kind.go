@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"strings"
 
 	"github.com/untorn/untorn/page"
@@ -194,6 +195,23 @@ func (k *kind) checkCompressed(img []byte, no page.No) error {
 		return fmt.Errorf("%w: it says it is page %d of space %d", page.ErrDamaged, at, k.sum.Space(img))
 	}
 	return nil
+}
+
+// free reports whether the extent descriptor of a page says that it is not in use. Descriptors stand
+// in every page whose number is a multiple of the page size: from byte 150 on one for each extent,
+// with 24 bytes and then 2 bits a page, of which the first says free.
+func (k *kind) free(in io.ReaderAt, f *file, no page.No) bool {
+	home := no - no%page.No(k.physical)
+	if home < f.first || home == no {
+		return false
+	}
+	img := make([]byte, k.physical)
+	if _, err := in.ReadAt(img, int64(home-f.first)*int64(k.physical)); err != nil || k.check(img, home) != nil {
+		return false // of a damaged descriptor nothing is believed
+	}
+	i := int(no - home)
+	at := 150 + i/k.extent()*(24+k.extent()/4) + 24 + i%k.extent()*2/8
+	return at < len(img) && img[at]>>(i%k.extent()*2%8)&1 != 0
 }
 
 // findKind finds out what the pages of a file look like and which number its first page has. The

@@ -173,6 +173,10 @@ func (r *runner) piece(ctx context.Context, j job, buf []byte) {
 				r.reread()
 			}
 		}
+		if bad != nil && !isUnchecked(bad) && f.innodb != nil && f.innodb.free(in, f, f.first+page.No(no)) {
+			sum.Free++
+			continue
+		}
 		r.count(&sum, f, img, no, bad)
 	}
 	r.mu.Lock()
@@ -180,6 +184,7 @@ func (r *runner) piece(ctx context.Context, j job, buf []byte) {
 	x.Empty += sum.Empty
 	x.Damaged += sum.Damaged
 	x.Unchecked += sum.Unchecked
+	x.Free += sum.Free
 	if x.Why == "" {
 		x.Why = sum.Why
 	}

@@ -28,6 +28,8 @@ type File struct {
 	Empty     uint64 `json:"pages_empty"`     // all zeros, which both systems take for new
 	Damaged   uint64 `json:"pages_damaged"`   //
 	Unchecked uint64 `json:"pages_unchecked"` // no checksum covers them
+	// Free pages that do not check: nothing uses them, so nothing is lost.
+	Free uint64 `json:"pages_free_and_damaged,omitempty"`
 	// Why names the reasons for unchecked pages.
 	Why string `json:"unchecked_because,omitempty"`
 }
@@ -49,6 +51,7 @@ type Verdict struct {
 	Empty     uint64  `json:"pages_empty"`
 	Damaged   uint64  `json:"pages_damaged"`
 	Unchecked uint64  `json:"pages_unchecked"`
+	Free      uint64  `json:"pages_free_and_damaged"`
 	Reread    uint64  `json:"pages_whole_when_read_again"`
 	Seconds   float64 `json:"seconds"`
 }
@@ -78,6 +81,10 @@ func (v *Verdict) finish() {
 		v.Empty += f.Empty
 		v.Damaged += f.Damaged
 		v.Unchecked += f.Unchecked
+		v.Free += f.Free
+	}
+	if v.Free > 0 {
+		v.note("%d pages do not check and are free, by the file's own account: nothing uses them, but something wrote there", v.Free)
 	}
 	if n := v.Damaged + uint64(whole); n > uint64(len(v.Findings)) {
 		v.note("%d damaged pages in all; %d are listed", v.Damaged, len(v.Findings)-whole)
@@ -110,7 +117,7 @@ func (v *Verdict) Write(w io.Writer) error {
 		}
 	}
 	fmt.Fprintf(w, "%d pages sound, %d of them empty; %d damaged, %d without a checksum to compare",
-		v.Pages-v.Damaged-v.Unchecked, v.Empty, v.Damaged, v.Unchecked)
+		v.Pages-v.Damaged-v.Unchecked-v.Free, v.Empty, v.Damaged, v.Unchecked)
 	if v.Reread > 0 {
 		fmt.Fprintf(w, "; %d looked damaged once and were whole when read again", v.Reread)
 	}
