@@ -323,15 +323,14 @@ func (e *Engine) reopen(ctx context.Context, f *File, o FileOptions) error {
 	if used || e.o.ReadOnly {
 		return nil
 	}
-	// No batch of this epoch names the file yet and the watermark is durable past all older ones, so
-	// its first write may take any path (I7).
+	// No batch of this epoch names the file yet, the watermark is durable past all older ones, and
+	// images in the log count only from this open on: its first write may take any path (I7).
 	pr, err := e.protect(ctx, f, mode, o.AtomicOverride)
 	if err != nil {
 		return &Error{Op: "open", File: f.info.Name, Err: err}
 	}
 	if change {
-		// Images in the log are older than the first write in the new mode (I7).
-		err := e.forgetImages(ctx, f, func(i *super.File) { i.Mode = string(mode) })
+		err := e.update(func(s *super.State) { s.ByID(f.info.ID).Mode = string(mode) })
 		if err != nil {
 			return err
 		}

@@ -21,7 +21,7 @@ func (e *Engine) loggedImages(ctx context.Context, st *super.State) (*recovery.L
 	from := page.LSN(0)
 	for i := range st.Files {
 		f := &st.Files[i]
-		if !Mode(f.Mode).logsImages() {
+		if !Mode(f.Mode).logsImages() || f.Images == super.NoImages {
 			continue
 		}
 		if len(files) == 0 || f.Images < from {
@@ -49,6 +49,14 @@ func (e *Engine) loggedImages(ctx context.Context, st *super.State) (*recovery.L
 		return nil
 	})
 	return l, err
+}
+
+// shadowed tells the files in mode shadow.
+func shadowed(st *super.State) func(page.FileID) bool {
+	return func(id page.FileID) bool {
+		f := st.ByID(id)
+		return f != nil && Mode(f.Mode) == ModeShadow && f.Images != super.NoImages
+	}
 }
 
 // codecs are what this program can read.

@@ -173,29 +173,18 @@ func (f *File) leaveImages(ctx context.Context, im *pageImages, why error) error
 	if err := e.barrier(ctx, f.desc); err != nil {
 		return err
 	}
-	if err := e.forgetImages(ctx, f, func(*super.File) {}); err != nil {
+	err := e.update(func(s *super.State) {
+		if i := s.ByID(f.info.ID); i != nil {
+			i.Images = super.NoImages
+		}
+	})
+	if err != nil {
 		return err
 	}
 	f.desc.Doublewrite = true // nothing of the file is on its way: no stage looks at it now
 	im.left.Store(&why)
 	e.o.Logger.Warn("a file leaves page images for the doublewrite buffer, until it is opened again", "file", f.desc.Name, "why", why)
 	return nil
-}
-
-// forgetImages makes the images of a file that the log holds count no more, durably, together with
-// another change of its entry. Every write that relies on one has been flushed.
-func (e *Engine) forgetImages(ctx context.Context, f *File, change func(*super.File)) error {
-	from := e.log.End()
-	if err := e.log.WaitDurable(ctx, from); err != nil { // before super names it
-		return err
-	}
-	return e.update(func(s *super.State) {
-		if i := s.ByID(f.info.ID); i != nil {
-			i.Images = max(i.Images, from)
-			change(i)
-		}
-		s.Durable = super.EpochLSN{Epoch: s.Epoch, LSN: e.log.Durable()}
-	})
 }
 
 // checkImages refuses a mode that logs images where the log cannot hold one.

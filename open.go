@@ -331,6 +331,7 @@ func (e *Engine) recover(ctx context.Context, st *super.State, dry bool) error {
 			return err
 		}
 		in.Records = e.records
+		in.Shadow, in.ShadowLog = shadowed(st), e.o.ShadowRepair == ShadowLog
 		if plan, err = e.plan(ctx, in, ev); err != nil {
 			return err
 		}
@@ -414,6 +415,11 @@ func (e *Engine) begin(ctx context.Context, st *super.State, tail *walstage.Tail
 		s.Watermark = reclaim.Seq{Epoch: s.Epoch}
 		s.Durable = super.EpochLSN{Epoch: s.Epoch, LSN: log.Durable()}
 		s.CatalogLSN = log.Durable()
+		for i := range s.Files {
+			// Every page is flushed and will log an image anew; one that was not chosen must not be found
+			// again by a later recovery (I7).
+			s.Files[i].Images = log.Durable()
+		}
 		if !replay {
 			s.Recoveries = 0 // nothing is left to do: this recovery is over
 		}

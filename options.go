@@ -85,6 +85,9 @@ type Options struct {
 	ImageCodec  pageimage.Codec
 	ImageCodecs []pageimage.Codec
 
+	// ShadowRepair is what files in mode shadow are repaired from. "" = ShadowDoublewrite.
+	ShadowRepair ShadowSource
+
 	// IdleFlush is how long a written page may stay unflushed when nobody waits for it. 0 = 20 ms.
 	IdleFlush time.Duration
 
@@ -131,6 +134,15 @@ const (
 	DWBAuto  DWBSync = iota // DSYNC for a small batch where nothing else is on its way, else a flush
 	DWBFlush                // one flush for what has been written
 	DWBDSync                // DSYNC on the writes of a batch
+)
+
+// ShadowSource is a source that pages in mode shadow are repaired from.
+type ShadowSource string
+
+// The sources.
+const (
+	ShadowDoublewrite ShadowSource = "doublewrite"
+	ShadowLog         ShadowSource = "log"
 )
 
 const (
@@ -231,6 +243,9 @@ func (o Options) Validate() error {
 	if o.Policy == walstage.PolicyNever && !o.Unsafe {
 		bad("commit policy never loses what was committed by design; Options.Unsafe allows it")
 	}
+	if o.ShadowRepair != "" && o.ShadowRepair != ShadowDoublewrite && o.ShadowRepair != ShadowLog {
+		bad("unknown ShadowRepair %q (doublewrite, log)", o.ShadowRepair)
+	}
 	if o.ReadOnly && o.AcceptLoss {
 		bad("AcceptLoss needs to write")
 	}
@@ -251,7 +266,9 @@ const (
 	// the page's LSN, or be written with LSN 0 or as Unrecorded. Protected is the image being durable;
 	// a write that logs none waits for the destination flush.
 	ModeFullpage Mode = "fullpage"
-	// ModeShadow: doublewrite and an image of every write, for running both beside each other.
+	// ModeShadow: doublewrite and an image of every write, for running both beside each other. After a
+	// crash the report says what each alone would have chosen, page by page; Options.ShadowRepair
+	// decides which of the two pages are repaired from.
 	ModeShadow Mode = "shadow"
 	// ModeAtomic: no second copy. Every write carries RWF_ATOMIC, and the kernel refuses what it
 	// cannot write untorn. Opening is refused (ErrNotAtomic) where hwprobe does not prove it for this

@@ -47,6 +47,7 @@ type act struct {
 	recs       []uint64   // ids of records appended
 	sizes      []int64    // of them, with their frames
 	ends       []untorn.LSN
+	changes    []change // that the last of them names
 	redo       untorn.LSN
 	payload    uint64
 	seen       *observed // of an open

@@ -2,6 +2,7 @@ package explore
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 
@@ -79,6 +80,11 @@ func (r *run) work(d *sim.Disk, t *tried, s second) []complaint {
 	}
 	for k, v := range s.exp.ceil {
 		w.versions[k] = v
+	}
+	if replays(p.mode) {
+		if err := replay(w.ctx, t.eng, t.seen.catalog()); err != nil {
+			return []complaint{{kind: Failed, text: fmt.Sprintf("replay after recovery: %v", err), page: -1}}
+		}
 	}
 	w.resume(t.seen)
 	c := &client{w: w, rng: rand.New(rand.NewPCG(r.p.seed, uint64(s.pt.Index))), busy: atomic.Bool{}}

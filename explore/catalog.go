@@ -100,8 +100,8 @@ func (c *client) remove(f *workFile) {
 	w.end(a, w.engine().Remove(c.w.ctx, a.name))
 }
 
-// checkpoint claims that everything below redo has been passed on: here no page depends on replay,
-// so any LSN will do.
+// checkpoint claims that everything below redo has been passed on: where no page depends on replay
+// any LSN will do.
 func (c *client) checkpoint() {
 	w := c.w
 	a := w.begin(c.no, actCheckpoint)
@@ -112,6 +112,7 @@ func (c *client) checkpoint() {
 	if n := len(w.ends); n > 0 {
 		a.redo = max(a.redo, w.ends[max(0, n-1-c.rng.IntN(6))])
 	}
+	a.redo = w.claimable(a.redo)
 	n := 16 + c.rng.IntN(1200)
 	w.mu.Unlock()
 	w.disk.Mark(mark{a, begun})

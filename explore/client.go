@@ -29,6 +29,7 @@ type world struct {
 	pageLSN          map[pageKey]untorn.LSN
 	hurt             map[pageKey]bool // reported as damaged by the open, and not written since
 	redo             untorn.LSN
+	claims           []*claim
 	struck           atomic.Bool // the trouble has come
 	complaints       []complaint
 }
@@ -140,23 +141,26 @@ func (c *client) step() {
 }
 
 // append adds one record, or a few that belong together, and returns the LSN to put on pages.
-func (c *client) append() (untorn.LSN, bool) {
+func (c *client) append(cs []change) (untorn.LSN, bool) {
 	w := c.w
 	a := w.begin(c.no, actAppend)
+	a.changes = cs
 	n := 1
 	if c.rng.IntN(3) == 0 {
 		n = 2 + c.rng.IntN(3)
 	}
 	var data [][]byte
 	w.mu.Lock()
-	for range n {
+	for i := range n {
 		w.recs++
 		a.recs = append(a.recs, w.recs)
 		size := 16 + c.rng.IntN(600)*c.rng.IntN(8)
 		if b := w.p.opts.LossBytes; b > 0 {
 			size = 16 + size%int(b/8) // one that is more than may be lost is in the log or not when its append fails
 		}
-		data = append(data, payload(w.recs, size))
+		if data = append(data, payload(w.recs, size)); i == n-1 && len(cs) > 0 {
+			data[i] = withChanges(w.recs, size, cs)
+		}
 		a.sizes = append(a.sizes, int64(8+len(data[len(data)-1])))
 	}
 	w.mu.Unlock()
@@ -182,7 +186,7 @@ func (c *client) append() (untorn.LSN, bool) {
 }
 
 func (c *client) appendWait() {
-	lsn, ok := c.append()
+	lsn, ok := c.append(nil)
 	if !ok {
 		return
 	}
@@ -234,30 +238,28 @@ func (c *client) write() {
 		}
 	}
 	fresh := c.rng.IntN(4) > 0
+	slices.Sort(nos)
+	nos = slices.Compact(nos)
+	w := c.w
+	vers, cs, of := c.plan(f, nos)
 	var lsn untorn.LSN
 	if fresh {
 		var ok bool
-		if lsn, ok = c.append(); !ok {
+		if lsn, ok = c.append(cs); !ok {
+			w.passed(of)
 			return
 		}
 	}
-	w := c.w
 	a := w.begin(c.no, actWrite)
 	a.uid, a.name, a.lsn, a.level = f.uid, f.name, 0, c.level()
-	seen := map[uint64]bool{}
+	a.nos, a.vers = nos, vers
 	var ws []untorn.PageWrite
 	w.mu.Lock()
-	for _, no := range nos {
-		if seen[no] {
-			continue
-		}
-		seen[no] = true
+	for i, no := range nos {
 		k := pageKey{f.uid, no}
-		w.versions[k]++
-		a.nos, a.vers = append(a.nos, no), append(a.vers, w.versions[k])
 		b := make([]byte, w.p.pageSize)
-		paint(b, f.uid, no, w.versions[k])
-		pw := untorn.PageWrite{No: untorn.PageNo(no), Data: b}
+		paint(b, f.uid, no, vers[i])
+		pw := untorn.PageWrite{No: untorn.PageNo(no), Data: b, Unrecorded: !fresh}
 		if !unlogged(no) {
 			pw.LSN = max(lsn, w.pageLSN[k]) // without a record of its own it keeps the one it has
 			w.pageLSN[k] = pw.LSN
@@ -273,6 +275,7 @@ func (c *client) write() {
 		return
 	}
 	w.disk.Mark(mark{a, accepted})
+	w.passed(of)
 	w.mu.Lock()
 	for i, no := range a.nos {
 		w.newest[pageKey{f.uid, no}] = a.vers[i]

@@ -172,13 +172,22 @@ func (r *rig) open() bool {
 	for _, c := range x.judge(a.seen, pass{}) {
 		w.complain(c)
 	}
+	if replays(r.p.mode) {
+		if err := replay(ctx, e, a.seen.catalog()); err != nil {
+			w.complain(complaint{kind: Failed, text: fmt.Sprintf("replay after open: %v", err), page: -1})
+			return false
+		}
+	}
 	r.disk.Mark(mark{a, done})
 	w.struck.Store(false)
 	w.resume(a.seen)
 	return true
 }
 
-func strictFor(m untorn.Mode) bool { return m == untorn.ModeDoublewrite }
+// strictFor reports whether what an open returns is durable, after the replay where there is one.
+func strictFor(m untorn.Mode) bool {
+	return m == untorn.ModeDoublewrite || m == untorn.ModeFullpage || m == untorn.ModeShadow
+}
 
 // openPatiently opens again while a killed process's I/O still holds a lock (I11): every try lets
 // time pass on the disk.
@@ -195,7 +204,7 @@ func openPatiently(ctx context.Context, o untorn.Options) (*untorn.Engine, error
 func (w *world) resume(s *observed) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.redo = s.checkpoint.redo
+	w.redo, w.claims = s.checkpoint.redo, nil
 	w.ends = slices.DeleteFunc(w.ends, func(l untorn.LSN) bool { return l > s.last })
 	old := w.files
 	w.files = nil

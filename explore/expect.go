@@ -37,6 +37,8 @@ type record struct {
 	end   untorn.LSN
 	batch int // act that appended it
 	bytes int64
+	// changes are what it says of pages, where a replay needs to know.
+	changes []change
 	// accepted: its append had returned.
 	accepted bool
 }
@@ -96,6 +98,11 @@ func expectAt(log *sim.Log, at int, strict bool, bound int64) *expect {
 // permit is what a begun act allows to be found.
 func (x *expect) permit(m mark) {
 	switch {
+	case m.a.kind == actAppend && m.p == begun:
+		for _, c := range m.a.changes { // a replay makes them, written or not
+			k := pageKey{c.uid, c.no}
+			x.ceil[k] = max(x.ceil[k], c.version)
+		}
 	case m.a.kind == actWrite && m.p == begun:
 		for i, no := range m.a.nos {
 			k := pageKey{m.a.uid, no}

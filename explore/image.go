@@ -85,7 +85,8 @@ func readPayload(b []byte) (id uint64, err error) {
 		return 0, fmt.Errorf("record of %d bytes", len(b))
 	}
 	id = binary.LittleEndian.Uint64(b)
-	if !bytes.Equal(b, payload(id, len(b))) {
+	cs := readChanges(b)
+	if !bytes.Equal(b, payload(id, len(b))) && (cs == nil || !bytes.Equal(b, withChanges(id, len(b)-len(cs)*changeBytes, cs))) {
 		return id, fmt.Errorf("record %d is not what was appended", id)
 	}
 	return id, nil

@@ -30,6 +30,7 @@ const (
 	Failed    = "failed"    // a call failed with no fault injected
 	Stuck     = "stuck"     // the engine came to rest with calls waiting
 	Disorder  = "disorder"  // two writes of one page raced
+	Ahead     = "ahead"     // in mode shadow, a copy was written before its image was durable
 	Stale     = "staleread" // a read returned something else than the newest accepted image
 	Unnamed   = "unnamed"   // a refusal that a program cannot tell, or that names a page nothing was done to
 )
@@ -53,6 +54,11 @@ func (let pass) later() pass {
 	return pass{damaged: let.inPlace, ahead: let.ahead, unread: let.unread, refuse: let.unread || len(let.inPlace) > 0, onlyFor: !let.unread}
 }
 
+// nothing reports whether no damage was done.
+func (let pass) nothing() bool {
+	return len(let.damaged)+len(let.olderOf) == 0 && !let.refuse && !let.unread && !let.tail
+}
+
 // judge compares, and returns every complaint.
 func (x *expect) judge(s *observed, let pass) (cs []complaint) {
 	complain := func(kind, file string, page int, format string, args ...any) {
@@ -62,12 +68,16 @@ func (x *expect) judge(s *observed, let pass) (cs []complaint) {
 		complain(LostRec, "", -1, "%s", o)
 	}
 	x.judgeLog(s, let, complain)
+	if r := s.report; r != nil && r.Shadow != nil && r.Shadow.DWBAhead > 0 && let.nothing() {
+		complain(Ahead, "", -1, "mode shadow: the doublewrite buffer is ahead of the log: %+v", r.Shadow.Pages)
+	}
 	c := x.match(s)
 	if c == nil {
 		complain(Files, "", -1, "the files are %v, expected %v", s.sizes(), describe(x.catalogs))
 		return cs
 	}
 	s.adopt(c)
+	s.replayed()
 	for name, f := range s.files {
 		for no := range f.pages {
 			x.judgePage(s, name, f.uid, no, &f.pages[no], let, complain)

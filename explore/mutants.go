@@ -76,6 +76,8 @@ var tunings = map[string]tune{
 	"no-dir-sync":           at(Opening, Growth, Segment, SuperUpdate),
 	"zombie-writes":         zombies,
 	"lsn-before-checksum":   at(BeforeDest, AfterDest),
+	"image-skipped":         images,
+	"image-race":            images,
 	"async-unbounded": func(p *profile, rng *rand.Rand) {
 		at(LogCommit, BeforeDWB)(p, rng)
 		p.async(700)
@@ -86,6 +88,21 @@ var tunings = map[string]tune{
 // LinkedShortWrite is a mutant of the ring, not of the engine: what a short write left out is lost,
 // as in a linked chain of write and flush that nobody looks after.
 const LinkedShortWrite = "linked-short-write"
+
+// modeOf is the mode a mutant breaks a rule of.
+func modeOf(mutant string) untorn.Mode {
+	switch mutant {
+	case "image-skipped", "image-race":
+		return untorn.ModeFullpage
+	}
+	return untorn.ModeDoublewrite
+}
+
+// images looks at destinations under way in mode fullpage.
+func images(p *profile, rng *rand.Rand) {
+	at(AfterDest, BeforeDest)(p, rng)
+	p.steps, p.clients, p.sessions = 24, 3, 1
+}
 
 // zombies kills processes whose writes land when their successor is at work.
 func zombies(p *profile, rng *rand.Rand) {

@@ -8,7 +8,7 @@ import (
 // TestEveryMutantIsConvicted: a checker that finds nothing proves nothing. -short takes those that
 // are found in a blink.
 func TestEveryMutantIsConvicted(t *testing.T) {
-	slow := map[string]bool{"recovery-no-flush": true, "recovery-trusts-reads": true, "super-all-at-once": true, "reorder-page": true, "tail-returns": true}
+	slow := map[string]bool{"recovery-no-flush": true, "recovery-trusts-reads": true, "super-all-at-once": true, "reorder-page": true, "tail-returns": true, "image-race": true}
 	slower := map[string]bool{"flush-not-covering": true, "retry-fsync": true}
 	for _, name := range Mutants() {
 		t.Run(name, func(t *testing.T) {

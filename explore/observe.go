@@ -77,7 +77,7 @@ func observe(ctx context.Context, e *untorn.Engine, buf *buffers) (*observed, er
 		if err != nil {
 			s.odd = append(s.odd, fmt.Sprintf("at LSN %d: %v", r.Start, err))
 		}
-		s.records = append(s.records, record{id: id, end: r.End})
+		s.records = append(s.records, record{id: id, end: r.End, changes: readChanges(r.Data)})
 		s.last = r.End
 	}
 	s.last = max(s.last, redo)

@@ -11,7 +11,7 @@ import (
 
 // Options of an exploration. The zero value explores doublewrite for a minute.
 type Options struct {
-	// Mode of protection of every file. "" = doublewrite.
+	// Mode of protection of every file. "" = that of the mutant's rule, else doublewrite.
 	Mode untorn.Mode
 	// Mutant breaks one rule, by name. "" = none.
 	Mutant string
@@ -50,7 +50,7 @@ const replayTries = 30
 
 func (o Options) withDefaults() Options {
 	if o.Mode == "" {
-		o.Mode = untorn.ModeDoublewrite
+		o.Mode = modeOf(o.Mutant)
 	}
 	if o.Seed == 0 {
 		o.Seed = 1
@@ -77,9 +77,9 @@ var ErrOptions = errors.New("explore options")
 func (o Options) Validate() error {
 	o = o.withDefaults()
 	switch o.Mode {
-	case untorn.ModeDoublewrite, untorn.ModeAtomic, untorn.ModeDetect, untorn.ModeNone:
+	case untorn.ModeDoublewrite, untorn.ModeFullpage, untorn.ModeShadow, untorn.ModeAtomic, untorn.ModeDetect, untorn.ModeNone:
 	default:
-		return fmt.Errorf("%w: unknown mode %q; there are doublewrite, atomic, detect, none", ErrOptions, o.Mode)
+		return fmt.Errorf("%w: unknown mode %q; there are doublewrite, fullpage, shadow, atomic, detect, none", ErrOptions, o.Mode)
 	}
 	if _, err := findMutant(o.Mutant); err != nil {
 		return fmt.Errorf("%w: %w", ErrOptions, err)

@@ -15,10 +15,12 @@ type Result struct {
 	Kills       int64            `json:"kills"`
 	Violations  int              `json:"violations"`
 	Transitions map[string]int64 `json:"states_per_transition"`
-	Elapsed     float64          `json:"elapsed_seconds"`
-	PerSecond   float64          `json:"states_per_second"`
-	Interrupted bool             `json:"interrupted,omitempty"`
-	Found       []*Violation     `json:"found,omitempty"`
+	// Shadow sums up the comparisons of recoveries in mode shadow; nil in other modes.
+	Shadow      *Shadow      `json:"shadow,omitempty"`
+	Elapsed     float64      `json:"elapsed_seconds"`
+	PerSecond   float64      `json:"states_per_second"`
+	Interrupted bool         `json:"interrupted,omitempty"`
+	Found       []*Violation `json:"found,omitempty"`
 }
 
 func (r *Result) finish(began time.Time) {
@@ -42,4 +44,33 @@ type Violation struct {
 	// States and Elapsed are what it took to find it.
 	States  int64   `json:"states"`
 	Elapsed float64 `json:"elapsed_seconds"`
+}
+
+// Shadow says, over all recoveries in mode shadow, how the two sources of a page related.
+type Shadow struct {
+	Reports   int64 `json:"reports"`
+	Equal     int64 `json:"pages_equal"`
+	LogAhead  int64 `json:"pages_log_ahead"`
+	Unordered int64 `json:"pages_unordered"`
+	DWBAhead  int64 `json:"pages_doublewrite_ahead"`
+}
+
+// shadow adds one recovery's comparison.
+func (x *explorer) shadow(s *observed) {
+	if s == nil || s.report == nil || s.report.Shadow == nil {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	sum := Shadow{}
+	if x.result.Shadow != nil {
+		sum = *x.result.Shadow
+	}
+	r := s.report.Shadow
+	sum.Reports++
+	sum.Equal += int64(r.Equal)
+	sum.LogAhead += int64(r.LogAhead)
+	sum.Unordered += int64(r.Unordered)
+	sum.DWBAhead += int64(r.DWBAhead)
+	x.result.Shadow = &sum // a new one: snapshots share it
 }

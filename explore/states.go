@@ -169,6 +169,7 @@ func (r *run) cut(ctx context.Context, pt *sim.Point, c sim.Choice, exp *expect,
 	}
 	t := r.try(ctx, d, buf)
 	r.x.count(false, ts...)
+	r.x.shadow(t.seen)
 	cs := t.judge(exp, pass{})
 	if len(cs) > 0 {
 		t.leave(d)

@@ -154,7 +154,18 @@ func (p *Plan) decide(f *stages.File, id page.ID, ws []where) error {
 		copies[i] = p.copyOf(f, w)
 	}
 	logged := p.in.Images.find(id)
-	d := Decide(copies, logged.image(f), dest, p.ev.W, p.ev.F)
+	img := logged.image(f)
+	d := Decide(copies, img, dest, p.ev.W, p.ev.F)
+	var dwb, log choice
+	shadow, class := p.in.Shadow != nil && p.in.Shadow(id.File), Equal
+	if shadow {
+		var history []imageKey
+		if logged != nil {
+			history = logged.history
+		}
+		dwb, log, class = compare(copies, img, history, dest, p.ev.W, p.ev.F)
+		d = repair(dwb, log, p.in.ShadowLog)
+	}
 	out := Outcome{File: f.Name, FileID: uint32(id.File), Page: uint64(id.No), Case: string(d.Case),
 		Source: d.Source.String(), Reason: d.Reason, WasWhole: dest.Whole, WasLSN: uint64(dest.LSN)}
 	if d.Copy >= 0 {
@@ -167,6 +178,9 @@ func (p *Plan) decide(f *stages.File, id page.ID, ws []where) error {
 		out.LSN = uint64(dest.LSN)
 	}
 	p.Report.Pages = append(p.Report.Pages, out)
+	if shadow {
+		p.shadow().add(&out, dwb, log, class)
+	}
 	switch d.Source {
 	case Lost:
 		p.Report.Lost = append(p.Report.Lost, out)
@@ -204,4 +218,14 @@ func (p *Plan) decide(f *stages.File, id page.ID, ws []where) error {
 		p.Report.Same++
 	}
 	return nil
+}
+
+func (p *Plan) shadow() *ShadowReport {
+	if p.Report.Shadow == nil {
+		p.Report.Shadow = &ShadowReport{Repaired: "doublewrite"}
+		if p.in.ShadowLog {
+			p.Report.Shadow.Repaired = "log"
+		}
+	}
+	return p.Report.Shadow
 }

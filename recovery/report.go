@@ -35,22 +35,24 @@ type LogReport struct {
 
 // Report says what an open found and did.
 type Report struct {
-	Schema         int           `json:"schema"`
-	Clean          bool          `json:"clean"` // closed in order before: nothing to do
-	Epoch          uint64        `json:"epoch"`
-	Watermark      string        `json:"watermark"`
-	FlushedThrough string        `json:"flushed_through"`
-	Log            LogReport     `json:"log"`
-	DWBBytes       int64         `json:"doublewrite_bytes"`
-	Images         int64         `json:"page_images"`      // in the log, that count
-	ImageBytes     int64         `json:"page_image_bytes"` // of their records
-	Pages          []Outcome     `json:"pages"`
-	Lost           []Outcome     `json:"lost"`
-	Installed      int           `json:"installed"`
-	Same           int           `json:"already_same"`
-	Ignored        int           `json:"ignored_of_removed_files"`
-	Faults         []string      `json:"faults,omitempty"`
-	Took           time.Duration `json:"took_ns"`
+	Schema         int       `json:"schema"`
+	Clean          bool      `json:"clean"` // closed in order before: nothing to do
+	Epoch          uint64    `json:"epoch"`
+	Watermark      string    `json:"watermark"`
+	FlushedThrough string    `json:"flushed_through"`
+	Log            LogReport `json:"log"`
+	DWBBytes       int64     `json:"doublewrite_bytes"`
+	Images         int64     `json:"page_images"`      // in the log, that count
+	ImageBytes     int64     `json:"page_image_bytes"` // of their records
+	Pages          []Outcome `json:"pages"`
+	Lost           []Outcome `json:"lost"`
+	Installed      int       `json:"installed"`
+	Same           int       `json:"already_same"`
+	Ignored        int       `json:"ignored_of_removed_files"`
+	// Shadow compares the sources of files in mode shadow; nil if there are none.
+	Shadow *ShadowReport `json:"shadow,omitempty"`
+	Faults []string      `json:"faults,omitempty"`
+	Took   time.Duration `json:"took_ns"`
 }
 
 // Table writes the report for people.
@@ -65,6 +67,11 @@ func (r *Report) Table(w io.Writer) error {
 		r.Watermark, r.FlushedThrough, len(r.Pages), r.Installed, r.Same, len(r.Lost))
 	if r.Images > 0 {
 		fmt.Fprintf(w, "page images  %d in the log, %d bytes\n", r.Images, r.ImageBytes)
+	}
+	if r.Shadow != nil {
+		if err := r.Shadow.Table(w); err != nil {
+			return err
+		}
 	}
 	for _, f := range r.Faults {
 		fmt.Fprintf(w, "fault        %s\n", f)

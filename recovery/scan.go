@@ -26,9 +26,12 @@ type Input struct {
 	File func(page.FileID) *stages.File
 	// Images are the log's page images, Records reads them again. The log is repaired and durable when
 	// Apply is called. nil = there are none.
-	Images  *Logged
-	Records Records
-	Mutants stages.Mutant
+	Images *Logged
+	// Shadow are the files in mode shadow, ShadowLog that they are repaired from the log.
+	Shadow    func(page.FileID) bool
+	ShadowLog bool
+	Records   Records
+	Mutants   stages.Mutant
 }
 
 // head is one valid header of a region. The two of a region usually are the same.

@@ -42,9 +42,12 @@ type File struct {
 	SmallPages  bool // pages smaller than the protocol block, asked for by name
 	Device      bool
 	// Images of its pages in the log count from here on: what is before is older than the last
-	// checkpoint, or than the mode the file is in.
+	// checkpoint or open. NoImages: there are none that count, until the next open.
 	Images page.LSN
 }
+
+// NoImages is a File.Images beyond every LSN.
+const NoImages = page.LSN(1) << 63
 
 // State is what super holds.
 type State struct {

@@ -24,7 +24,8 @@ for every point of that record, makes the states that a power cut, a killed proc
 may leave, recovers each and holds it against what had been acknowledged. Recovery itself is cut off
 and run again. No directory is touched.
 
-  -mode M        doublewrite (default), atomic; detect or none, which are expected to be convicted
+  -mode M        doublewrite, fullpage, shadow, atomic; detect or none, which are expected to be
+                 convicted; default: the mode of the mutant's rule, else doublewrite
   -mutant NAME   break one rule of the protocol on purpose: a counterexample is expected
                  (-mutant help lists them; docs/faults.md says what each teaches)
   -corrupt       damage every state as well, in one place or in several: flipped bits, sectors of
@@ -54,7 +55,7 @@ const exploreMemory = 512 << 20
 func runExplore(ctx context.Context, k *call) error {
 	o := explore.Options{Only: &explore.Replay{At: -1}}
 	fs := k.flags()
-	fs.StringVar((*string)(&o.Mode), "mode", "doublewrite", "")
+	fs.StringVar((*string)(&o.Mode), "mode", "", "")
 	fs.StringVar(&o.Mutant, "mutant", "", "")
 	fs.BoolVar(&o.Corrupt, "corrupt", false, "")
 	fs.DurationVar(&o.Budget, "budget", time.Minute, "")
@@ -127,6 +128,10 @@ func tellExplore(k *call, r *explore.Result) {
 	sort.Strings(names)
 	for _, t := range names {
 		k.sayf("  %8d  %s", r.Transitions[t], t)
+	}
+	if s := r.Shadow; s != nil {
+		k.sayf("mode shadow: %d reports; of their pages %d equal, %d log ahead (legal), %d unordered, %d doublewrite ahead (violations)",
+			s.Reports, s.Equal, s.LogAhead, s.Unordered, s.DWBAhead)
 	}
 	switch {
 	case r.Violations > 0:
