@@ -4,12 +4,14 @@ FUZZTIME ?= 2s
 PKGS     := ./...
 ROUNDS   ?= 200
 DIR      ?= out/torture
+BASE     ?= HEAD
+SOAK     ?= 10m
 
 .DEFAULT_GOAL := help
-.PHONY: explore-test help build vet lint unit race fuzz cross test bench bench-go explore torture formats nvme cover clean
+.PHONY: explore-test help build vet lint unit race fuzz cross test bench bench-go bench-compare soak explore torture formats nvme cover clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the three commands into bin/
 	$(GO) build -o bin/ ./cmd/...
@@ -48,6 +50,12 @@ bench: build ## every mode beside the drive's limit, with an HTML report
 
 bench-go: ## go test benchmarks, for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem $(PKGS)
+
+bench-compare: ## go test benchmarks of this tree and of BASE, in turns (BENCH, BENCHTIME, COUNT, PACKAGES: bench/gobench.sh)
+	GO=$(GO) bench/gobench.sh $(BASE)
+
+soak: ## SOAK of mixed load: memory stays what it was at open
+	UNTORN_SOAK=$(SOAK) $(GO) test -count 1 -timeout 0 -run '^TestMemoryStaysFixed$$' -v ./bench
 
 explore: build ## every reachable crash state, longer than the tests do
 	bin/untornctl explore -mode doublewrite -budget 5m

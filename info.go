@@ -30,7 +30,8 @@ type Info struct {
 	DWBSync          string
 	BatchBytes       int
 	Regions          int
-	MemoryBytes      int64
+	MemoryBytes      int64    // of pages in flight
+	LogBufferBytes   int64    // of the log's groups; both are fixed at open
 	FileSystem       []string // type and options of each place
 	WriteCache       string
 	// Flushes is what a flush is worth in each place, and why, as hwprobe sees it.
@@ -88,6 +89,7 @@ func (e *Engine) Info() Info {
 	}
 	if e.log != nil {
 		in.LogCommit = e.log.Commit().String()
+		in.LogBufferBytes = e.log.Stats().BufferBytes
 		in.LogPolicy = e.o.Policy.String()
 	}
 	for _, m := range e.mounts {

@@ -3,6 +3,7 @@ package aligned
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -331,16 +332,21 @@ func TestRegisterWith(t *testing.T) {
 }
 
 func BenchmarkGetPut(b *testing.B) {
-	p := newPool(b, 64)
-	ctx := context.Background()
-	b.RunParallel(func(pb *testing.PB) {
-		dst := make([]Frame, 8)
-		for pb.Next() {
-			if err := p.Get(ctx, 16<<10, dst); err != nil {
-				b.Error(err)
-				return
-			}
-			p.Put(dst)
-		}
-	})
+	for _, frames := range []int{1, 8} {
+		b.Run(fmt.Sprintf("frames=%d/bytes=16384", frames), func(b *testing.B) {
+			p := newPool(b, 64)
+			ctx := context.Background()
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				dst := make([]Frame, frames)
+				for pb.Next() {
+					if err := p.Get(ctx, 16<<10, dst); err != nil {
+						b.Error(err)
+						return
+					}
+					p.Put(dst)
+				}
+			})
+		})
+	}
 }

@@ -32,25 +32,35 @@ func (r *slowRing) Submit(ops ...*ring.Op) {
 	}
 }
 
+// run is the drive, in the virtual time of a synctest bubble.
 func (r *slowRing) run() {
+	service := time.NewTicker(10 * time.Microsecond)
+	defer service.Stop()
 	var waiting []*ring.Op
-	for op := range r.ops {
-		waiting = append(waiting, op)
-		for len(waiting) > 0 {
-			time.Sleep(10 * time.Microsecond)
-			for n := len(r.ops); n > 0; n-- {
-				waiting = append(waiting, <-r.ops)
+	for {
+		select {
+		case op, open := <-r.ops:
+			if !open {
+				return
 			}
-			last := waiting[len(waiting)-1]
-			waiting = waiting[:len(waiting)-1]
-			if last.Err = r.fail; last.Kind == ring.Write {
-				r.writes++
-			} else {
-				r.flushes++
+			waiting = append(waiting, op)
+		case <-service.C:
+			if n := len(waiting); n > 0 {
+				last := waiting[n-1]
+				waiting = waiting[:n-1]
+				r.complete(last)
 			}
-			last.Done <- last
 		}
 	}
+}
+
+func (r *slowRing) complete(op *ring.Op) {
+	if op.Err = r.fail; op.Kind == ring.Write {
+		r.writes++
+	} else {
+		r.flushes++
+	}
+	op.Done <- op
 }
 
 func TestLoadCountsWhatAFlushCovered(t *testing.T) {

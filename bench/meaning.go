@@ -104,7 +104,7 @@ func (r *Result) takes() string {
 	if r.BoundKind == boundDoublewrite {
 		parts = append(parts, FormatBytes(int64(e.Regions)*int64(e.BatchBytes))+" for the doublewrite file")
 	}
-	parts = append(parts, FormatBytes(e.MemoryBytes)+" of memory")
+	parts = append(parts, FormatBytes(e.MemoryBytes+e.LogBuffers)+" of memory")
 	log := "no log to speak of"
 	if r.LogBytes >= 1 {
 		log = fmt.Sprintf("%.0f bytes of log a page (%s a second)", r.LogBytes, FormatBytes(int64(r.LogBytes*r.PagesPerSecond)))

@@ -174,5 +174,7 @@ type Engine struct {
 	DWBSync          string `json:"dwb_sync"`
 	BatchBytes       int    `json:"dwb_batch_bytes"`
 	Regions          int    `json:"dwb_regions"`
-	MemoryBytes      int64  `json:"memory_bytes"`
+	// MemoryBytes of pages in flight and LogBuffers of the log's groups are fixed at open.
+	MemoryBytes int64 `json:"memory_bytes"`
+	LogBuffers  int64 `json:"log_buffer_bytes"`
 }

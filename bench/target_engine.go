@@ -142,7 +142,7 @@ func (t *engineTarget) describe(r *Result) {
 	r.Engine = &Engine{
 		Block: in.Block, Registered: in.Registered, RegisteredReason: in.RegisteredReason,
 		LogCommit: in.LogCommit, DWBSync: in.DWBSync, BatchBytes: in.BatchBytes, Regions: in.Regions,
-		MemoryBytes: in.MemoryBytes,
+		MemoryBytes: in.MemoryBytes, LogBuffers: in.LogBufferBytes,
 	}
 }
 

@@ -51,7 +51,7 @@ func BenchmarkAppend(b *testing.B) {
 			if s.name == "bare" && clients > 1 {
 				continue
 			}
-			b.Run(fmt.Sprintf("clients=%d/record=%d/%s", clients, record, s.name),
+			b.Run(fmt.Sprintf("clients=%d/record=%d/by=%s", clients, record, s.name),
 				func(b *testing.B) { benchAppend(b, s.open(b), clients, record) })
 		}
 	}
@@ -207,7 +207,7 @@ func BenchmarkScan(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer d.Close()
-	b.Run("scan", func(b *testing.B) {
+	b.Run("op=scan", func(b *testing.B) {
 		b.SetBytes(int64(end))
 		for b.Loop() {
 			ev := Evidence{Known: []Claim{{2, end, "super"}}, Clean: true}
@@ -216,7 +216,7 @@ func BenchmarkScan(b *testing.B) {
 			}
 		}
 	})
-	b.Run("replay", func(b *testing.B) {
+	b.Run("op=replay", func(b *testing.B) {
 		b.SetBytes(int64(end))
 		for b.Loop() {
 			for _, err := range d.Replay(ctx, 0) {
@@ -226,7 +226,7 @@ func BenchmarkScan(b *testing.B) {
 			}
 		}
 	})
-	b.Run("read", func(b *testing.B) {
+	b.Run("op=read", func(b *testing.B) {
 		b.SetBytes(int64(end))
 		for b.Loop() {
 			w := newWindow(&d.o, readAhead)

@@ -128,6 +128,7 @@ func (d *Dir) Start(ctx context.Context, epoch uint64, t *Tail) (*Log, error) {
 	for range groups {
 		l.free = append(l.free, &group{buf: aligned.Alloc(int(maxGroup), l.o.Block)})
 	}
+	l.stats.BufferBytes = int64(groups) * maxGroup
 	l.depth = depth{target: l.o.Depth, min: l.o.Depth, max: l.o.InFlight}
 	l.awake = l.o.InFlight
 	for range l.o.InFlight {

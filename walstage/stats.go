@@ -25,9 +25,11 @@ type Stats struct {
 	FullWaits uint64 // appends that waited because the log was full
 	Slowed    uint64 // appends that FullThrottle delayed
 
-	Pressure Pressure
-	Used     int64    // bytes from the log's beginning to where the next group goes
-	Limit    int64    // what the user may fill, 0 = the disk is the bound
+	Pressure    Pressure
+	Used        int64 // bytes from the log's beginning to where the next group goes
+	Limit       int64 // what the user may fill, 0 = the disk is the bound
+	BufferBytes int64 // memory of the groups, fixed at Start
+
 	Segments int      // files in use, without those to be recycled
 	Spare    int      // files to be recycled
 	Depth    int      // groups that may be written at the same time
