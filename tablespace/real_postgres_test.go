@@ -124,6 +124,11 @@ func TestRealPostgres(t *testing.T) {
 	t.Logf("running: checked %d times, %d pages were whole only when read again", runs, reread)
 
 	s.do("pg_ctl", "-D", data, "-w", "-m", "fast", "stop")
+	after, err := os.ReadFile(heap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	comeBackWhole(t, cutImages(page.Postgres{}, pgPage, 48, before, after), 400)
 	segment(t, heap)
 	v := verifyPostgres(t, data)
 	bad, files, blocks := pgChecksums(s, data)
