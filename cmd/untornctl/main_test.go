@@ -8,10 +8,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/untorn/untorn"
 	"github.com/untorn/untorn/certify"
+	"github.com/untorn/untorn/page"
 	"github.com/untorn/untorn/super"
+	"github.com/untorn/untorn/tablespace"
 	"github.com/untorn/untorn/torture"
 )
 
@@ -100,6 +103,12 @@ func TestUsage(t *testing.T) {
 		{"certify -dir " + dir + "/no/such -out " + dir + "/p", 3, "no such file"},
 		{"verify -profile " + dir + "/nothing " + dir, 3, "no such file"},
 		{"verify -profile x -wal-dir y " + dir, 2, "names the other places itself"},
+		{"verify -format dbase " + dir, 2, "unknown format"},
+		{"verify -page 8192 " + dir, 2, "-page goes with"},
+		{"verify -format innodb -wal-dir x " + dir, 2, "of an engine directory"},
+		{"verify -format postgres " + dir, 3, "not a data directory of PostgreSQL"},
+		{"verify -format innodb " + dir, 3, "no data file of InnoDB's"},
+		{"verify -format innodb " + dir + "/nothing", 3, "no such file"},
 		{"inspect " + dir, 3, "not an untorn directory"},
 		{"verify " + dir + "/nothing", 3, "no such file"},
 		{"recover " + dir + "/nothing", 3, "no such file"},
@@ -313,6 +322,50 @@ func TestVerifyProfile(t *testing.T) {
 		rc, out, _ = ctl(t, "verify", "-profile", file, dir, "-json", "-")
 		if c.name != "not a profile" && (rc != c.rc || !json.Valid([]byte(out)) || !strings.Contains(out, `"schema": 1`)) {
 			t.Errorf("%s: -json -: exit %d:\n%s", c.name, rc, out)
+		}
+	}
+}
+
+// TestVerifyFormat: data files of another system, sound and damaged.
+func TestVerifyFormat(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "16384")
+	b := make([]byte, 4*8192)
+	for no := range page.No(3) {
+		page.Postgres{}.Seal(b[no*8192:][:8192], page.Seed{No: no}, 77)
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if rc, out, errs := ctl(t, "verify", "-format", "postgres", path); rc != 0 || !strings.Contains(out, "4 pages sound, 1 of them empty; 0 damaged") {
+		t.Errorf("sound: exit %d:\n%s%s", rc, out, errs)
+	}
+	patch(t, path, 8192+3000)
+	rc, out, errs := ctl(t, "verify", "-format", "postgres", path)
+	if rc != 1 || !strings.Contains(out, "damaged  page 1 of 16384 (byte 8192): page is damaged: checksum") {
+		t.Errorf("damaged: exit %d:\n%s%s", rc, out, errs)
+	}
+	rc, out, _ = ctl(t, "verify", "-format", "postgres", path, "-json", "-")
+	var v tablespace.Verdict
+	if err := json.Unmarshal([]byte(out), &v); rc != 1 || err != nil || v.Schema != 1 || v.OK || v.Damaged != 1 || len(v.Findings) != 1 {
+		t.Errorf("-json: exit %d, %v:\n%s", rc, err, out)
+	}
+}
+
+func TestBar(t *testing.T) {
+	for _, c := range []struct {
+		done, total int64
+		took        time.Duration
+		want        string
+	}{
+		{0, 0, 0, "[########################] 100 %  0.0 of 0.0 MiB"},
+		{0, 4 << 20, 2 * time.Second, "[------------------------]   0 %  0.0 of 4.0 MiB"},
+		{1 << 20, 4 << 20, 100 * time.Millisecond, "[######------------------]  25 %  1.0 of 4.0 MiB"},
+		{1 << 30, 4 << 30, 2 * time.Second, "[######------------------]  25 %  1024.0 of 4096.0 MiB, 512 MiB/s, 6s left"},
+		{10 << 30, 20 << 30, 20 * time.Second, "[############------------]  50 %  10.0 of 20.0 GiB, 512 MiB/s, 20s left"},
+		{9 << 20, 4 << 20, time.Second, "[########################] 100 %  4.0 of 4.0 MiB, 4 MiB/s, 0s left"},
+	} {
+		if got := bar(c.done, c.total, c.took); got != c.want {
+			t.Errorf("%d of %d after %v:\n%s\n%s", c.done, c.total, c.took, got, c.want)
 		}
 	}
 }
