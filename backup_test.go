@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/ring"
 	"github.com/untorn/untorn/sim"
 )
 
@@ -337,4 +339,42 @@ func TestBackupWithoutItsLog(t *testing.T) {
 	if _, err := untorn.Open(ctx, c); !errors.Is(err, untorn.ErrCorrupt) {
 		t.Errorf("a copy that lacks the end of its log opens: %v", err)
 	}
+}
+
+// TestBackupWaitsForTheLog: a page that was accepted and whose record is not durable yet is copied, and
+// so is its record (I3).
+func TestBackupWaitsForTheLog(t *testing.T) {
+	d := sim.New(sim.Config{})
+	o := onSim(d)
+	e := open(t, o)
+	w := newChanger(e, create(t, e, "table", untorn.FileOptions{Pages: 4, PageSize: 4096}))
+	if err := w.write(0, untorn.Durable); err != nil {
+		t.Fatal(err)
+	}
+	d.Inject(func(op *ring.Op) sim.Fault {
+		return sim.Fault{Hold: op.Kind == ring.DataSync && strings.HasSuffix(op.File.Name(), ".wal")}
+	})
+	if err := w.write(0, untorn.Accepted); err != nil {
+		t.Fatal(err)
+	}
+	waits := e.Stats().Log.Waits
+	done := make(chan error, 1)
+	go func() {
+		_, err := e.Backup(ctx, "/copy", untorn.BackupOptions{})
+		done <- err
+	}()
+	for len(done) == 0 && e.Stats().Log.Waits == waits {
+		runtime.Gosched()
+	}
+	d.ClearFaults()
+	d.Release(func(*ring.Op) bool { return true })
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	c := o
+	c.Dir = "/copy"
+	if got := replayCopy(t, c)[change{File: "table"}]; got != 2 {
+		t.Errorf("version %d, the newest when the backup was taken is 2", got)
+	}
+	mustClose(t, e)
 }

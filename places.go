@@ -170,6 +170,9 @@ const (
 // look decides whether to create. A directory that has files but no super is never created anew
 // unless its creation is known not to have finished.
 func (p *places) look() (presence, error) {
+	if err := p.unfinishedID(); err != nil {
+		return 0, err
+	}
 	if _, err := p.o.FS.Stat(p.superPath()); err == nil {
 		return present, nil
 	} else if !errors.Is(err, fs.ErrNotExist) {

@@ -202,3 +202,6 @@ func (p *Peek) Close() error { return closeAll(p.list) }
 
 // Suffix is what the names of segment files end with.
 const Suffix = segmentSuffix
+
+// SegmentName is the name of a segment's file.
+func SegmentName(seq uint64) string { return segmentName(seq) }

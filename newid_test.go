@@ -1,0 +1,192 @@
+package untorn_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/sim"
+)
+
+// cloneable fills a directory with pages, several segments and a checkpoint, and closes it.
+func cloneable(t *testing.T, o untorn.Options) (id string, want map[change]uint64, end untorn.LSN) {
+	t.Helper()
+	e := open(t, o)
+	w := newChanger(e, create(t, e, "table", untorn.FileOptions{Pages: 6, PageSize: 4096}))
+	for i := range uint64(70) {
+		if err := w.write(i%6, untorn.Accepted); err != nil {
+			t.Fatal(err)
+		}
+		if i%7 == 0 {
+			if _, _, err := e.Append(make([]byte, 15000)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i == 40 {
+			if err := w.f.Sync(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if err := e.Checkpoint(ctx, e.EndLSN(), []byte("here")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	mustClose(t, e)
+	want = map[change]uint64{}
+	for no, v := range w.ver {
+		want[change{File: "table", No: no}] = v
+	}
+	return e.Info().EngineID, want, e.EndLSN()
+}
+
+// isClone checks that a directory has the contents of the original and, unless same, another id.
+func isClone(t *testing.T, o untorn.Options, id string, want map[change]uint64, end untorn.LSN, same bool) {
+	t.Helper()
+	o.MustExist = true
+	e := open(t, o)
+	if got := e.Info().EngineID; (got == id) != same {
+		t.Errorf("the id is %s, it was %s", got, id)
+	}
+	if !e.Report().Clean {
+		t.Error("it was not taken for closed in order")
+	}
+	if e.EndLSN() < end {
+		t.Errorf("the log ends at %d, it ended at %d", e.EndLSN(), end)
+	}
+	if redo, payload := e.LastCheckpoint(); redo == 0 || string(payload) != "here" {
+		t.Errorf("the checkpoint is at %d with %q", redo, payload)
+	}
+	mustClose(t, e)
+	got := replayCopy(t, o)
+	for k, v := range want {
+		if got[k] != v {
+			t.Errorf("page %d has version %d, not %d", k.No, got[k], v)
+		}
+	}
+}
+
+func TestNewID(t *testing.T) {
+	o := smallLog(t)
+	id, want, end := cloneable(t, o)
+	r, err := untorn.NewID(ctx, o, untorn.NewIDOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.OldID != id || r.NewID == id || r.Resumed || r.Files != 1 || r.Segments < 3 {
+		t.Errorf("%+v", r)
+	}
+	// Nothing that was carries the old id.
+	raw, err := hex.DecodeString(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = filepath.WalkDir(o.Dir, func(path string, x os.DirEntry, err error) error {
+		if err != nil || x.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if bytes.Contains(b, raw) {
+			t.Errorf("%s still has the old id", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	isClone(t, o, id, want, end, false)
+}
+
+// TestNewIDIsCrashSafe cuts the power at every step, in every way: what is left opens with the old id,
+// or is refused with ErrNewIDUnfinished and another call finishes it.
+func TestNewIDIsCrashSafe(t *testing.T) {
+	d := sim.New(sim.Config{})
+	o := onSim(d)
+	o.SegmentBytes = 64 << 10
+	id, want, end := cloneable(t, o)
+	d.Record()
+	if _, err := untorn.NewID(ctx, o, untorn.NewIDOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	log := d.Log()
+	x := sim.Explore{Exhaustive: 2, Items: 2, Samples: 1, Max: 6}
+	step := 1
+	if testing.Short() {
+		x.Max, step = 3, 5
+	}
+	old, unfinished, done := 0, 0, 0
+	for at, p := range log.Points(log.Cuts()) {
+		if at%step != 0 {
+			continue
+		}
+		for choice, d := range p.States(x) {
+			c := o
+			c.FS, c.NewRing = onSim(d).FS, onSim(d).NewRing
+			c.MustExist = true
+			e, err := untorn.Open(ctx, c)
+			same := false
+			switch {
+			case err == nil:
+				same = e.Info().EngineID == id
+				if same {
+					old++
+				} else {
+					done++
+				}
+				mustClose(t, e)
+			case errors.Is(err, untorn.ErrNewIDUnfinished):
+				unfinished++
+				r, err := untorn.NewID(ctx, c, untorn.NewIDOptions{})
+				if err != nil || !r.Resumed {
+					t.Fatalf("cut at %d of %d, %s: going on: %v", at, log.Len(), p.Describe(choice), err)
+				}
+			default:
+				t.Fatalf("cut at %d of %d, %s: %v", at, log.Len(), p.Describe(choice), err)
+			}
+			isClone(t, c, id, want, end, same)
+			if t.Failed() {
+				t.Fatalf("cut at %d of %d, %s", at, log.Len(), p.Describe(choice))
+			}
+		}
+	}
+	t.Logf("%d states with the old id, %d unfinished, %d with the new one", old, unfinished, done)
+	if old == 0 || unfinished == 0 || done == 0 {
+		t.Error("not every kind of state was seen")
+	}
+}
+
+func TestNewIDIsRefused(t *testing.T) {
+	o := smallLog(t)
+	if _, err := untorn.NewID(ctx, o, untorn.NewIDOptions{}); !errors.Is(err, untorn.ErrNotEngine) && !errors.Is(err, os.ErrNotExist) {
+		t.Error("of nothing:", err)
+	}
+	e := open(t, o)
+	path := filepath.Join(t.TempDir(), "outside")
+	create(t, e, "elsewhere", untorn.FileOptions{Pages: 2, Path: path})
+	o.LockWait = -1
+	if _, err := untorn.NewID(ctx, o, untorn.NewIDOptions{}); !errors.Is(err, untorn.ErrLocked) {
+		t.Error("in use:", err)
+	}
+	mustClose(t, e)
+	if _, err := untorn.NewID(ctx, o, untorn.NewIDOptions{}); !errors.Is(err, untorn.ErrOptions) || !strings.Contains(err.Error(), path) {
+		t.Error("with a file outside:", err)
+	}
+	mustClose(t, open(t, o)) // nothing has been changed
+	if _, err := untorn.NewID(ctx, o, untorn.NewIDOptions{Outside: true}); err != nil {
+		t.Error(err)
+	}
+	mustClose(t, open(t, o))
+
+	d := sim.New(sim.Config{})
+	o = onSim(d)
+	appendSome(t, open(t, o), 3)
+	d = d.Crash()
+	o.FS, o.NewRing = onSim(d).FS, onSim(d).NewRing
+	if _, err := untorn.NewID(ctx, o, untorn.NewIDOptions{}); !errors.Is(err, untorn.ErrNeedsRecovery) {
+		t.Error("after a crash:", err)
+	}
+}
