@@ -36,6 +36,9 @@ func (l Layout) Data() string  { return l.p.dataDir() }
 // Unfinished is the file that marks a directory whose creation has not finished.
 func (l Layout) Unfinished() string { return marker(l.p.o.Dir) }
 
+// NewID is the file that stands in a directory while its id is being changed.
+func (l Layout) NewID() string { return l.p.newIDPath() }
+
 // Lock is the lock file of a place.
 func (l Layout) Lock(root string) string { return filepath.Join(root, lockName) }
 

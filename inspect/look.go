@@ -98,6 +98,9 @@ func (d *Dir) look(ctx context.Context) *Summary {
 	s := &Summary{Schema: 1, Dir: d.layout.Dir(), Problems: []string{}, Notes: []string{},
 		Files: []File{}}
 	s.PID, s.InUse = holder(d.layout.Lock(d.layout.Dir()))
+	if _, err := d.fs.Stat(d.layout.NewID()); err == nil {
+		s.problem("%v", untorn.ErrNewIDUnfinished)
+	}
 	st := d.lookSuper(s)
 	if st != nil {
 		s.State = stateOf(st)

@@ -34,7 +34,7 @@ type command struct {
 
 // commands in the order they are listed in.
 func commands() []command {
-	return []command{inspectCommand, dumpCommand, verifyCommand, recoverCommand, rebuildCommand,
+	return []command{inspectCommand, dumpCommand, verifyCommand, recoverCommand, rebuildCommand, backupCommand, newIDCommand,
 		demoCommand, tortureCommand, pullCommand, exploreCommand, certifyCommand}
 }
 
