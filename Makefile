@@ -8,7 +8,7 @@ BASE     ?= HEAD
 SOAK     ?= 10m
 
 .DEFAULT_GOAL := help
-.PHONY: explore-test help build vet lint unit race fuzz cross test bench bench-go bench-compare soak explore torture formats nvme cover clean
+.PHONY: explore-test help build vet lint unit race fuzz cross test bench bench-go bench-compare soak explore torture formats nvme cover clean rivals
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench-compare: ## go test benchmarks of this tree and of BASE, in turns (BENCH, 
 
 soak: ## SOAK of mixed load: memory stays what it was at open
 	UNTORN_SOAK=$(SOAK) $(GO) test -count 1 -timeout 0 -run '^TestMemoryStaysFixed$$' -v ./bench
+
+rivals: ## etcd wal, raft-wal, pebble, tidwall/wal, bbolt and SQLite beside untorn, in one run (a module of its own)
+	cd bench/rivals && $(GO) run . -dir $(CURDIR)
 
 explore: build ## every reachable crash state, longer than the tests do
 	bin/untornctl explore -mode doublewrite -budget 5m
