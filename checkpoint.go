@@ -19,7 +19,10 @@ func (e *Engine) Checkpoint(ctx context.Context, redo page.LSN, payload []byte) 
 	defer e.gate.leave()
 	e.ddl.Lock()
 	defer e.ddl.Unlock()
-	if err := e.checkpoint(ctx, redo, payload); err != nil {
+	e.ckpt.begun(e.log.End(), false, "")
+	err := e.checkpoint(ctx, redo, payload)
+	e.ckpt.over(redo, err)
+	if err != nil {
 		return &Error{Op: "checkpoint", LSN: redo, Err: err}
 	}
 	return nil
@@ -38,10 +41,12 @@ func (e *Engine) checkpoint(ctx context.Context, redo page.LSN, payload []byte) 
 	if err := e.checkStacks(ctx); err != nil {
 		return err
 	}
+	e.ckpt.phase(CheckpointImages)
 	from, err := e.turn(ctx)
 	if err != nil {
 		return err
 	}
+	e.ckpt.phase(CheckpointPages)
 	if err := e.barrier(ctx, nil); err != nil {
 		return err
 	}
@@ -50,6 +55,7 @@ func (e *Engine) checkpoint(ctx context.Context, redo page.LSN, payload []byte) 
 	if err := e.log.WaitDurable(ctx, max(redo, from)); err != nil {
 		return err
 	}
+	e.ckpt.phase(CheckpointSuper)
 	stamp := super.Stamp{Epoch: st.Epoch, Checkpoint: st.Stamp.Checkpoint + 1}
 	if err := e.stampFiles(ctx, st, stamp); err != nil {
 		return err

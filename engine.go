@@ -67,6 +67,7 @@ type Engine struct {
 	dwbDone <-chan struct{}
 	calls   callPool
 	images  imageRing
+	ckpt    checkpoints
 
 	mu     sync.Mutex // files, holds; never held over I/O
 	files  map[string]*File
@@ -308,6 +309,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	if e.log != nil {
 		e.log.Unblock() // nobody waits for room any more
 	}
+	e.stopCheckpoints(ctx)
 	e.stopArchiving()
 	err := e.gate.close(ctx)
 	e.background.Wait()

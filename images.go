@@ -143,6 +143,7 @@ func (f *File) logImages(im *pageImages, gen uint32, c *chunk, pages []PageWrite
 		}
 		im.logged.Add(1)
 		im.bytes.Add(uint64(pageimage.HeadBytes + len(a) + len(b)))
+		e.ckpt.grown(end)
 		raise(&im.last, uint64(end)) // before the bit: who sees the bit waits for the image
 		bits.set(d.No)
 		d.Through, d.Imaged = end, true

@@ -141,6 +141,8 @@ type Stats struct {
 	// Images and ImageBytes count the page images logged, and the bytes of their records, of the files
 	// that are open.
 	Images, ImageBytes uint64
+	// Checkpoints counts them, and says how far one under way has come.
+	Checkpoints CheckpointStats
 	// PageTime is where accepted pages spent their time, all stages together.
 	PageTime stages.PageTime
 	// Retention says how much of the log is kept, and for whom.
@@ -175,6 +177,7 @@ func (e *Engine) Stats() Stats {
 		s.Log = e.log.Stats()
 		s.Retention = e.Retention()
 	}
+	s.Checkpoints = e.ckpt.snapshot()
 	if r, ok := e.page.(ring.StatsRing); ok {
 		s.Ring = r.Stats()
 	}

@@ -22,6 +22,7 @@ func (e *Engine) Append(rec []byte) (start, end page.LSN, err error) {
 		return 0, 0, e.logError("append", 0, err)
 	}
 	e.movedOn()
+	e.ckpt.grown(end)
 	return start, end, nil
 }
 
@@ -37,6 +38,7 @@ func (e *Engine) AppendBatch(recs [][]byte, ends []page.LSN) ([]page.LSN, error)
 		return ends, e.logError("append", 0, err)
 	}
 	e.movedOn()
+	e.ckpt.grown(ends[len(ends)-1])
 	return ends, nil
 }
 

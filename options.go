@@ -79,6 +79,12 @@ type Options struct {
 	// LogDepth is how many of them are in flight from the start, and the least it adapts to. 0 = 1.
 	LogDepth int
 
+	// AutoCheckpoint has checkpoints taken by log size and time. nil = the caller takes them all.
+	AutoCheckpoint *AutoCheckpoint
+	// OnCheckpoint is told of each phase of each checkpoint, the caller's own too, in the goroutine
+	// that takes it: it must not block. Stats has the same at any time.
+	OnCheckpoint func(CheckpointProgress)
+
 	// ImageCodec compresses page images in the log, where that makes them smaller. nil = none. Package
 	// pageimage/codecs has lz4 and zstd. ImageCodecs are those that an open can read besides: images
 	// in any other are refused with pageimage.ErrCodec.
@@ -242,6 +248,9 @@ func (o Options) Validate() error {
 	}
 	if o.Policy == walstage.PolicyNever && !o.Unsafe {
 		bad("commit policy never loses what was committed by design; Options.Unsafe allows it")
+	}
+	if err := o.AutoCheckpoint.validate(); err != nil {
+		errs = append(errs, err)
 	}
 	if o.ShadowRepair != "" && o.ShadowRepair != ShadowDoublewrite && o.ShadowRepair != ShadowLog {
 		bad("unknown ShadowRepair %q (doublewrite, log)", o.ShadowRepair)
