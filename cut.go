@@ -128,6 +128,9 @@ func (e *Engine) setCuts(st *super.State, clean bool, last page.LSN) {
 	e.topPage.Store(uint64(top))
 }
 
+// LogCuts are the cuts of the log as super has them. It is for tools, like Layout.
+func LogCuts(st *super.State) []walstage.Cut { return logCuts(st) }
+
 func logCuts(st *super.State) []walstage.Cut {
 	var list []walstage.Cut
 	for _, c := range st.Cuts {

@@ -322,6 +322,9 @@ func (e *Engine) recover(ctx context.Context, st *super.State, dry bool) error {
 	report.Log = recovery.LogReport{
 		Start: uint64(start), End: uint64(tail.Last), DurableKnown: uint64(tail.Durable), DiscardedBytes: tail.Discarded,
 	}
+	if tail.Fault != nil {
+		report.Faults = append(report.Faults, fmt.Sprintf("ring of log headers: %v", tail.Fault))
+	}
 	if err := e.applyCatalog(ctx, st, dry); err != nil {
 		return err
 	}

@@ -74,6 +74,10 @@ type Options struct {
 	// LossBytes and LossTime bound what policy async may lose. 0 = 1 MiB and 10 ms.
 	LossBytes int64
 	LossTime  time.Duration
+	// LogHeaders keeps a copy of each log group's header in a file of its own, durable before the group
+	// is acknowledged: the rot of the last group of all is then told from a torn tail (I10), for a
+	// second small write one after the other. Off by default.
+	LogHeaders bool
 	// LogGroups is the most log groups in flight. 0 = 4; the log starts with one and adapts.
 	LogGroups int
 	// LogDepth is how many of them are in flight from the start, and the least it adapts to. 0 = 1.

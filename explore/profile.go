@@ -87,6 +87,7 @@ func newProfile(seed uint64, mode untorn.Mode, m mutant) *profile {
 	if rng.IntN(4) == 0 {
 		p.async(int64(pick(700, 3000)))
 	}
+	p.opts.LogHeaders = rng.IntN(4) == 0
 	p.trouble = trouble(rng.IntN(int(diskFull)+2) % (int(diskFull) + 1)) // none twice as often
 	p.where = []string{"/dwb/", "/data/", "/data/", "/wal/", "/super"}[rng.IntN(5)]
 	p.after = rng.IntN(12)

@@ -126,7 +126,11 @@ func (d *Dir) peek(ctx context.Context, st *super.State) (*walstage.Peek, error)
 	if st != nil {
 		o.EngineID, o.Block = st.Engine, st.Block
 	}
-	return walstage.OpenPeek(ctx, o)
+	p, err := walstage.OpenPeek(ctx, o)
+	if err == nil && st != nil {
+		p.SetCuts(untorn.LogCuts(st))
+	}
+	return p, err
 }
 
 // catalog is the state with the engine records of the log applied that it does not have yet.

@@ -157,7 +157,9 @@ type Record struct {
 	Group    int    `json:"group"` // ordinal in this dump
 	// Change tells what an engine record says.
 	Change string `json:"change,omitempty"`
-	Data   string `json:"data,omitempty"` // hex, as much as was asked for
+	// Cut: it is still there, and void.
+	Cut  bool   `json:"cut,omitempty"`
+	Data string `json:"data,omitempty"` // hex, as much as was asked for
 }
 
 // WALFilter says which records are wanted.
@@ -218,7 +220,7 @@ func (d *Dir) DumpWAL(ctx context.Context, f WALFilter, visit func(*Record) erro
 			x := Record{
 				StartLSN: uint64(r.Start), EndLSN: uint64(r.End), Epoch: r.Epoch, Kind: "user",
 				Bytes:   len(r.Data),
-				Segment: g.Segment, GroupLSN: uint64(g.LSN), Group: group,
+				Segment: g.Segment, GroupLSN: uint64(g.LSN), Group: group, Cut: log.Cut(&r),
 			}
 			if r.Kind != 0 {
 				x.describeChange(r)

@@ -194,6 +194,39 @@ type Log struct {
 	Durable    uint64 `json:"durable_lsn_in_groups"`
 	Watermark  string `json:"watermark_in_groups,omitempty"`
 	EndReason  string `json:"end_reason,omitempty"`
+	// Headers is the ring of copies of group headers, if there is one.
+	Headers *Headers `json:"header_ring,omitempty"`
+	// Cuts are ranges of LSNs without records.
+	Cuts []Cut `json:"cuts,omitempty"`
+}
+
+// Headers is the ring of copies of group headers.
+type Headers struct {
+	Copies  int    `json:"copies"`
+	Newest  uint64 `json:"newest"`
+	Durable uint64 `json:"durable_lsn"` // the log had been durable through here, by the newest
+	Epoch   uint64 `json:"epoch"`
+}
+
+// Cut is a range of LSNs without records: those that start from From on and before To are void.
+type Cut struct {
+	From    uint64 `json:"from_lsn"`
+	To      uint64 `json:"to_lsn"`
+	GivenUp bool   `json:"given_up"` // the log was corrupt; else the caller cut it
+}
+
+// judgeHeaders holds what the log was seen to end with against the copies read before: a running
+// engine may have added to it since, never taken away.
+func (s *Summary) judgeHeaders(list []walstage.HeaderCopy) {
+	if len(list) == 0 {
+		return
+	}
+	h := list[len(list)-1]
+	s.Log.Headers = &Headers{len(list), h.Number, uint64(h.Durable), h.Group.Epoch}
+	if l := &s.Log; uint64(h.Durable) > l.LastRecord && h.Group.Epoch >= l.Epoch {
+		s.problem("the last record of the log ends at LSN %d; copy %d in the ring of headers says that a group of %d records was there, through %d",
+			l.LastRecord, h.Number, h.Group.Records, h.Durable)
+	}
 }
 
 // Segment is one file of the log.
@@ -236,6 +269,16 @@ func (d *Dir) lookLog(ctx context.Context, s *Summary, st *super.State) *walstag
 		from = max(begin, min(st.Redo.LSN, st.CatalogLSN))
 	}
 	l := &s.Log
+	if st != nil {
+		for _, c := range st.Cuts {
+			l.Cuts = append(l.Cuts, Cut{uint64(c.From), uint64(c.To), c.Given != 0})
+		}
+	}
+	copies, err := log.Headers()
+	if err != nil {
+		s.problem("the ring of log headers cannot be read: %v", err)
+	}
+	defer func() { s.judgeHeaders(copies) }()
 	l.BeginLSN = uint64(begin)
 	var mark walstage.Watermark
 	end, reason, err := log.Walk(ctx, from, func(g *walstage.GroupHead) bool {

@@ -86,6 +86,7 @@ func (r *Rebuilt) conclude(t *trail, force bool) (*super.State, error) {
 		st = &super.State{}
 		r.say("base", "no copy is valid", "none: everything from the other files")
 		t.warn("the caller's checkpoint payload is lost: LastCheckpoint will return none")
+		t.warn("cuts of the log are lost: records that TruncateAfter had cut off are there again")
 	}
 	st.Engine = t.engine
 	st.Clean, st.Recoveries, st.Recovering = false, 0, 0

@@ -125,6 +125,17 @@ func (l *Log) write(w io.Writer) error {
 	_, err := fmt.Fprintf(w, "log from LSN %d: %d records in %d groups, the last ends at %d in epoch %d; durable through %d and watermark %s by its own word; end: %s\n",
 		l.BeginLSN, l.Records, l.Groups, l.LastRecord, l.Epoch, l.Durable, orDash(l.Watermark),
 		orDash(l.EndReason))
+	if h := l.Headers; h != nil {
+		fmt.Fprintf(w, "ring of log headers: %d copies, the newest %d says durable through %d in epoch %d\n",
+			h.Copies, h.Newest, h.Durable, h.Epoch)
+	}
+	for _, c := range l.Cuts {
+		why := "cut off by the caller"
+		if c.GivenUp {
+			why = "given up: the log was corrupt"
+		}
+		fmt.Fprintf(w, "no records from LSN %d to %d: %s\n", c.From, c.To, why)
+	}
 	return err
 }
 
@@ -195,6 +206,9 @@ func (r *Record) Line() string {
 		r.Bytes, r.Group, r.Segment)
 	if r.Change != "" {
 		s += "  " + r.Change
+	}
+	if r.Cut {
+		s += "  cut off"
 	}
 	if r.Data != "" {
 		b, _ := hex.DecodeString(r.Data) // it was encoded here

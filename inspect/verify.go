@@ -226,7 +226,7 @@ func (d *Dir) scanLog(ctx context.Context, st *super.State,
 		return nil, err
 	}
 	tail, err := log.Scan(ctx, walstage.Evidence{Start: min(st.Redo.LSN, st.CatalogLSN),
-		Known: claims, Clean: st.Clean})
+		Known: claims, Clean: st.Clean, Cuts: untorn.LogCuts(st)})
 	return tail, errors.Join(err, log.Close())
 }
 

@@ -47,7 +47,7 @@ func BenchmarkAppend(b *testing.B) {
 		for _, s := range []struct {
 			name string
 			open func(*testing.B) appender
-		}{{"wal", openBenchLog}, {"hand", openHand}, {"bare", openBare}} {
+		}{{"wal", openBenchLog}, {"wal+headers", openBenchRinged}, {"hand", openHand}, {"bare", openBare}} {
 			if s.name == "bare" && clients > 1 {
 				continue
 			}
@@ -106,14 +106,19 @@ type benchLog struct {
 	before Stats
 }
 
-func openBenchLog(b *testing.B) appender {
+func openBenchLog(b *testing.B) appender { return openBench(b, false) }
+
+// openBenchRinged is the log with a ring of headers: a second write for each group.
+func openBenchRinged(b *testing.B) appender { return openBench(b, true) }
+
+func openBench(b *testing.B, headers bool) appender {
 	r, err := ring.New(ring.Config{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { r.Close() })
 	o := Options{FS: fsys.OS(), Ring: r, Dir: filepath.Join(benchDir(b), "wal"),
-		EngineID: [16]byte{1}, Commit: CommitDSync}
+		EngineID: [16]byte{1}, Commit: CommitDSync, HeaderRing: headers}
 	ctx := context.Background()
 	if err := Create(ctx, o, 1); err != nil {
 		b.Fatal(err)

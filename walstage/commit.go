@@ -303,7 +303,7 @@ func (l *Log) acknowledge(woken []*waiter) []*waiter {
 		if n == 0 {
 			return woken
 		}
-		soft, err := l.prove()
+		soft, err := l.prove(l.queue[n-1])
 		if err != nil {
 			l.fail(err)
 		}
@@ -317,15 +317,21 @@ func (l *Log) acknowledge(woken []*waiter) []*waiter {
 
 // prove does what a group that has been written still lacks to be acknowledged. soft means that
 // nobody needs it: it stays as it is.
-func (l *Log) prove() (soft bool, err error) {
-	if l.method != commitLater {
+func (l *Log) prove(last *group) (soft bool, err error) {
+	switch {
+	case l.method == commitLater && l.risk.must <= l.Durable():
+		return true, nil
+	case l.method != commitLater && l.headers == nil:
 		return false, nil
 	}
-	if l.risk.must <= l.Durable() {
-		return true, nil
-	}
 	l.proving = true
-	err = l.flushWritten()
+	if l.method == commitLater {
+		err = l.flushWritten()
+	} else {
+		l.mu.Unlock()
+		err = l.headers.put(&l.o, l.method, last)
+		l.mu.Lock()
+	}
 	l.proving = false
 	if l.stage == stopping {
 		l.room.Broadcast()

@@ -152,7 +152,7 @@ func (d *Dir) CutAt(ctx context.Context, e *CorruptError, point page.LSN, known 
 	}
 	// What comes next begins above every LSN there can have been.
 	to := max(e.LSN, e.IntactThrough, e.Evidence.LSN)
-	for _, c := range known {
+	for _, c := range append(d.headers.claims(), known...) {
 		to = max(to, c.LSN)
 	}
 	for _, s := range d.segs.list {

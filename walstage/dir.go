@@ -68,6 +68,7 @@ type Dir struct {
 	tail     *Tail
 	repaired bool
 	started  bool
+	headers  *headerRing // nil: there is none
 }
 
 // OpenDir opens and locks every segment file, exclusively unless readOnly, retrying while a dead
@@ -91,6 +92,9 @@ func OpenDir(ctx context.Context, o Options, readOnly bool) (*Dir, error) {
 		list = append(list, s)
 	}
 	d.segs = newSegments(list)
+	if d.headers, err = openHeaders(ctx, &o, readOnly); err != nil {
+		return nil, errors.Join(err, closeAll(list))
+	}
 	return d, nil
 }
 
@@ -111,7 +115,11 @@ func (d *Dir) Flush(ctx context.Context) error {
 	if d.readOnly {
 		return &Error{Op: "flush", File: d.o.Dir, Err: ErrReadOnly}
 	}
-	for _, s := range d.segs.list {
+	files := d.segs.list
+	if d.headers != nil {
+		files = append(files[:len(files):len(files)], &segment{file: d.headers.file, name: headersName})
+	}
+	for _, s := range files {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -134,7 +142,7 @@ func (d *Dir) Close() error {
 	d.segs.mu.Lock()
 	d.segs.closed = true
 	d.segs.mu.Unlock()
-	return closeAll(d.segs.list)
+	return errors.Join(closeAll(d.segs.list), d.headers.close())
 }
 
 // readHeaders reads every segment's header, once, and checks that the segments that have one form

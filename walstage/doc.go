@@ -58,6 +58,8 @@
 // they are no groups. Until its new header is written the file's name and header disagree, and the
 // segment counts as empty.
 //
+// A second file, headers, may hold copies of the last group headers (headers.go).
+//
 // # Invariants kept here
 //
 //   - I3 (the log's half): Durable moves only over groups whose write has completed and, with
@@ -69,7 +71,8 @@
 //   - I7: every group header carries the doublewrite watermark given to SetWatermark. (seal)
 //   - I8: Repair rewrites the groups beyond the evidence byte for byte, zeroes the discarded tail,
 //     and flushes both before Start appends. (Repair)
-//   - I10: a bad group is the torn tail unless something says it had been durable. (judge)
+//   - I10: a bad group is the torn tail unless something says it had been durable. (judge) What says
+//     so of the last group of all is the ring of headers, if there is one. (headerRing)
 //   - I11: every segment file is locked on the description that does its I/O, before it is read or
 //     first written. (OpenDir, makeSegment)
 //

@@ -82,6 +82,9 @@ type CorruptError struct {
 	// cause is a failed read.
 	Evidence Claim
 	Cause    error
+	// Records is how many records the damaged group had, by its header or the copy in the ring of
+	// headers. 0 = neither is there.
+	Records int
 	// Good is the end of the last record before the damage: the farthest point the log can be recovered
 	// to. 0 if not even the record that a recovery has to begin with can be found.
 	Good page.LSN
@@ -96,6 +99,9 @@ type CorruptError struct {
 func (e *CorruptError) Error() string {
 	s := fmt.Sprintf("wal: %s: segment %s offset %d (LSN %d, epoch %d): %v",
 		e.Dir, e.Segment, e.Offset, e.LSN, e.Epoch, e.Cause)
+	if e.Records != 0 {
+		s += fmt.Sprintf("; a group of %d records", e.Records)
+	}
 	if e.Evidence.Source != "" {
 		s += fmt.Sprintf("; it had been durable: %s", e.Evidence)
 	}

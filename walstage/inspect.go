@@ -1,6 +1,7 @@
 package walstage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ type Peek struct {
 	o     Options
 	list  []*segment
 	heads []SegmentHead
+	cuts  []Cut
 }
 
 // SegmentHead is a segment file and what its header says.
@@ -129,6 +131,39 @@ func (p *Peek) readHead(s *segment, h *SegmentHead) {
 	}
 }
 
+// SetCuts tells where the log holds no records, as super has it.
+func (p *Peek) SetCuts(cuts []Cut) { p.cuts = cuts }
+
+// Cut reports whether a record was cut off: it is still there, and void.
+func (p *Peek) Cut(r *Record) bool {
+	for _, c := range p.cuts {
+		if c.voids(r.Start, r.Kind) {
+			return true
+		}
+	}
+	return false
+}
+
+// Headers returns the sound copies in the ring of headers, oldest first; none when there is no ring.
+func (p *Peek) Headers() ([]HeaderCopy, error) {
+	path := filepath.Join(p.o.Dir, headersName)
+	f, err := p.o.FS.Open(path, fsys.OpenFlags{ReadOnly: true, Direct: true})
+	if errors.Is(err, fs.ErrNotExist) || p.o.Block == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &Error{Op: "open", File: path, Err: err}
+	}
+	size, err := f.Size()
+	r := headerRing{file: f, slots: min(size/int64(p.o.Block), headerSlots),
+		buf: aligned.Alloc(p.o.Block, max(p.o.Block, f.Align().Block))}
+	if err == nil {
+		err = r.read(&p.o)
+	}
+	slices.SortFunc(r.copies, func(a, b HeaderCopy) int { return cmp.Compare(a.Number, b.Number) })
+	return r.copies, errors.Join(err, f.Close())
+}
+
 // Segments lists the segment files in order of their names.
 func (p *Peek) Segments() []SegmentHead { return slices.Clone(p.heads) }
 
@@ -141,10 +176,13 @@ func (p *Peek) Block() int { return p.o.Block }
 // Begin is where the unbroken run of segments that ends with the newest one begins: everything a
 // recovery can need lies there. ok is false when no segment has a sound header.
 func (p *Peek) Begin() (lsn page.LSN, ok bool) {
+	segs := newSegments(p.list)
+	segs.setCuts(p.cuts)
 	var last *segment
 	for i := len(p.list) - 1; i >= 0; i-- {
 		s := p.list[i]
-		if last != nil && (!s.formatted || s.seq+1 != last.seq || s.end() != last.first) {
+		if last != nil && (!s.formatted || s.seq+1 != last.seq ||
+			s.end() != last.first && !segs.resumes(last.first)) {
 			break
 		}
 		if s.formatted {
@@ -163,6 +201,7 @@ func (p *Peek) Begin() (lsn page.LSN, ok bool) {
 func (p *Peek) Walk(ctx context.Context, from page.LSN, visit func(*GroupHead) bool) (end page.LSN,
 	reason, err error) {
 	d := &Dir{segs: newSegments(p.list)}
+	d.segs.setCuts(p.cuts)
 	seg := d.startSegment(from)
 	if seg == nil {
 		return from, nil, &Error{Op: "walk", File: p.o.Dir, LSN: from, Err: ErrTruncated}
@@ -173,6 +212,13 @@ func (p *Peek) Walk(ctx context.Context, from page.LSN, visit func(*GroupHead) b
 	for {
 		if err := ctx.Err(); err != nil {
 			return at.lsn(), nil, err
+		}
+		if c := d.segs.erased(at.lsn()); c != nil {
+			s := d.beginningAt(c.To)
+			if s == nil {
+				return at.lsn(), ErrCut, nil
+			}
+			at, w.linked, w.epoch = place{s, int64(p.o.Block)}, false, s.epoch
 		}
 		g, _, err := w.step(at, d.after)
 		if err != nil {

@@ -51,6 +51,8 @@ type Log struct {
 	blocked int // appenders in room.Wait
 	busy    int // groups left to be written without gather
 	proving bool
+	headers *headerRing // of the prover's; nil without Options.HeaderRing
+	ring    *headerRing // the open file, with or without the option
 	risk    risk
 
 	supply supply
@@ -118,6 +120,13 @@ func (d *Dir) Start(ctx context.Context, epoch uint64, t *Tail) (*Log, error) {
 	l.flow.limit = limitOf(d.o.MaxBytes, d.o.SegmentBytes, d.o.Headroom)
 
 	var err error
+	l.ring = d.headers
+	if d.o.HeaderRing {
+		if d.headers, err = makeHeaders(ctx, &d.o, d.headers); err != nil {
+			return fail(err)
+		}
+		l.ring, l.headers = d.headers, d.headers
+	}
 	if l.method, err = chooseCommit(ctx, &l.o, t.at); err != nil {
 		return fail(err)
 	}
@@ -416,5 +425,5 @@ func (l *Log) shutdown(readers bool) error {
 		}
 	}
 	l.segs.mu.Unlock()
-	return closeAll(files)
+	return errors.Join(closeAll(files), l.ring.close())
 }

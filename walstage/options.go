@@ -37,7 +37,7 @@ const (
 type Options struct {
 	FS   fsys.FS
 	Ring ring.Ring
-	// Dir is the log directory. It holds nothing but segments.
+	// Dir is the log directory. It holds nothing but segments and the ring of headers.
 	Dir string
 	// EngineID is in every header; a log with another one is refused.
 	EngineID [16]byte
@@ -70,6 +70,10 @@ type Options struct {
 	// longer a span of them, are ever accepted and not durable. 0 = 1 MiB and 10 ms.
 	LossBytes int64
 	LossTime  time.Duration
+	// HeaderRing keeps a copy of each group's header in a file of its own and acknowledges a group only
+	// when its copy is durable too: the rot of the last group is then told from a torn tail. It costs
+	// a second small write one after the other for each group. A ring that is there is always read.
+	HeaderRing bool
 	// LockWait bounds how long OpenDir waits for segments locked by another process, whose queued
 	// I/O may outlive it (I11). 0 = 5 s; negative = do not wait.
 	LockWait time.Duration
@@ -168,6 +172,9 @@ func (o Options) Validate() error {
 	}
 	if o.Policy > PolicyNever {
 		bad("unknown Policy %d", o.Policy)
+	}
+	if o.HeaderRing && o.Policy == PolicyNever {
+		bad("HeaderRing speaks of durable groups: it does not go with policy never")
 	}
 	if o.LossBytes < 0 || o.LossTime < 0 {
 		bad("LossBytes %d, LossTime %v: a bound is not negative", o.LossBytes, o.LossTime)

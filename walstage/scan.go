@@ -33,6 +33,8 @@ type Tail struct {
 	// Reason says why the log ends at End.
 	Reason error
 
+	// Fault says why not all of the ring of headers could be read; nil = it could, or there is none.
+	Fault error
 	// Cut is set when the log was given up from here on, and goes on in a segment that Repair makes.
 	Cut *Cut
 
@@ -57,13 +59,18 @@ func (d *Dir) Scan(ctx context.Context, ev Evidence) (*Tail, error) {
 	}
 	claims := append([]Claim{{math.MaxUint64, ev.Start, "the start of the scan"}}, d.segs.claims()...)
 	claims = append(claims, ev.Known...)
+	t := &Tail{}
+	if d.headers != nil {
+		t.Fault = d.headers.read(&d.o)
+		claims = append(claims, d.headers.claims()...)
+	}
 	seg := d.startSegment(ev.Start)
 	if seg == nil {
 		return nil, d.noStart(ev.Start, claims)
 	}
 	w := newWalker(&d.o, readAhead)
 	w.epoch = seg.epoch
-	t := &Tail{at: place{seg, int64(d.o.Block)}}
+	t.at = place{seg, int64(d.o.Block)}
 	highest := page.LSN(0)
 	for _, c := range claims {
 		highest = max(highest, c.LSN)
@@ -226,6 +233,11 @@ func (d *Dir) decide(ctx context.Context, w *walker, t *Tail, at place, claims [
 	}
 	e := d.corrupt(at.seg, at.off, f, cause)
 	e.LSN, e.Evidence = at.lsn(), claim
+	if h, err := w.headerAt(at); err == nil {
+		e.Records = int(h.records)
+	} else if h := d.headers.at(at.lsn()); h != nil {
+		e.Records = h.Group.Records
+	}
 	e.Good = max(t.Last, claims[0].LSN) // the first claim is where the scan began
 	d.surveyBehind(ctx, w, at, e)
 	return e

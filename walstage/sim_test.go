@@ -30,8 +30,12 @@ func simOptions(d *sim.Disk, commit Commit) Options {
 // recordRun appends through two switches of segments and a truncation, with up to three groups in
 // flight, and marks in the recording what it was told.
 func recordRun(t *testing.T, seed uint64, commit Commit) *simRun {
+	return recordWith(t, seed, func(d *sim.Disk) Options { return simOptions(d, commit) })
+}
+
+func recordWith(t *testing.T, seed uint64, options func(*sim.Disk) Options) *simRun {
 	d := sim.New(sim.Config{Seed: seed, Sector: 4096})
-	o := simOptions(d, commit)
+	o := options(d)
 	if err := Create(bg, o, 1); err != nil {
 		t.Fatal(err)
 	}
