@@ -99,7 +99,7 @@ type child struct {
 
 func (c *child) run(ctx context.Context) error {
 	j := c.j
-	e, err := untorn.Open(ctx, j.options())
+	e, err := open(ctx, j.options(), c.to)
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}

@@ -44,6 +44,7 @@ const (
 	evClosed                     // and ended well
 	evWrong                      // text: the child saw something that must not be
 	evStopped                    // text: the engine failed; a: a cause; b: 1 if while it was opened
+	evWaited                     // the open found a lock held, and waits (I11)
 )
 
 // Causes of evStopped that need not be the engine's fault.

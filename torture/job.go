@@ -65,6 +65,8 @@ type job struct {
 	Shape   Shape
 	Backend string
 	DSync   bool
+	// Slow has the child's writes throttled.
+	Slow bool
 	// LifeMS is when the child closes by itself, 0 = never.
 	LifeMS int
 	// Override is FileOptions.AtomicOverride.

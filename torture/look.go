@@ -28,12 +28,12 @@ func (r *runner) look() error {
 	}
 }
 
-func (r *runner) lookInside() error { return look(r.job(), r.m, r.res) }
+func (r *runner) lookInside() error { return look(r.job(), r.m) }
 
 // look opens j's directory, surveys it into m, and closes it in order.
-func look(j *job, m *model, res *Result) error {
+func look(j *job, m *model) error {
 	ctx := context.Background()
-	e, err := open(ctx, j.options(), res)
+	e, err := open(ctx, j.options(), m)
 	if err != nil {
 		if errors.Is(err, untorn.ErrNoSpace) {
 			return fmt.Errorf("no room for the run: %w", err)
@@ -58,14 +58,14 @@ func look(j *job, m *model, res *Result) error {
 
 // open opens at once, and when that is refused with a bounded wait for the locks: what holds them is
 // the dead child's queued I/O (I11). A refused open changes nothing.
-func open(ctx context.Context, o untorn.Options, res *Result) (*untorn.Engine, error) {
+func open(ctx context.Context, o untorn.Options, to sink) (*untorn.Engine, error) {
 	wait := o.LockWait
 	o.LockWait = -1
 	e, err := untorn.Open(ctx, o)
 	if !errors.Is(err, untorn.ErrLocked) {
 		return e, err
 	}
-	res.OpensRefused++
+	to.emit(event{kind: evWaited})
 	o.LockWait = wait
 	return untorn.Open(ctx, o)
 }

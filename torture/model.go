@@ -34,7 +34,7 @@ type lacking struct{ space, memory bool }
 // tally counts what was checked.
 type tally struct {
 	events, pageAcks, recordAcks, pagesSeen, recordsSeen, torn uint64
-	opens, recoveries, installed, refused                      uint64
+	opens, recoveries, installed, refused, waited              uint64
 	noSpace, opensNoSpace, stopsNoSpace, stopsNoMemory         uint64
 	violations                                                 []Violation
 	full                                                       string // the disk is: no verdict on the engine
@@ -107,6 +107,8 @@ func (m *model) apply(e *event) {
 		m.applyLog(e)
 	case evSeenPage, evBadPage, evPage, evPageAck:
 		m.applyPage(e)
+	case evWaited:
+		m.tally.waited++
 	case evSeenAll:
 		m.wrote = m.round // what comes from now on is this round's
 	default:

@@ -142,7 +142,7 @@ func (j *Judge) Look(w *Work) (*Result, error) {
 	begun := time.Now()
 	j.between()
 	done := make(chan error, 1)
-	go func() { done <- look(w.job(), j.m, j.res) }()
+	go func() { done <- look(w.job(), j.m) }()
 	select {
 	case err := <-done:
 		if err != nil {

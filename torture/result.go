@@ -73,6 +73,7 @@ func (r *Result) add(t *tally) {
 	r.Damaged += t.torn
 	r.LogFull += t.refused
 	r.Opens += t.opens
+	r.OpensRefused += int(t.waited)
 	r.Recoveries += t.recoveries
 	r.Installed += t.installed
 	r.NoSpace += t.noSpace
@@ -126,7 +127,7 @@ func (r *Result) Write(w io.Writer) error {
 	}
 	switch {
 	case r.Throttled:
-		p("the child's disk was throttled: %d opens after a kill found its queued writes still under way and waited for them (I11)",
+		p("every other child's disk was throttled: %d opens after a kill found its queued writes still under way and waited for them (I11)",
 			r.OpensRefused)
 	case r.ThrottleSkipped != "":
 		p("throttling was skipped: %s", r.ThrottleSkipped)

@@ -32,7 +32,7 @@ func (r *runner) runChild(ctx context.Context, j *job, life lifetime) error {
 	if err != nil {
 		return errors.Join(err, end())
 	}
-	stuck := c.untilDeath(ctx, life, r.disk != nil)
+	stuck := c.untilDeath(ctx, life, j.Slow)
 	if err := errors.Join(c.wait(), end()); err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (r *runner) start(j *job) (*proc, error) {
 		close(c.exited)
 	}()
 	// Before it has done any I/O, or taken memory.
-	if r.disk != nil {
+	if j.Slow {
 		err = r.disk.add(c.cmd.Process.Pid)
 	}
 	if r.mem != nil && err == nil && j.Hog > 0 {

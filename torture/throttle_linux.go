@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const throttleRate = 8 << 20 // bytes a second
+const throttleRate = 2 << 20 // bytes a second
 
 // newThrottle makes a group whose writes to the disk below dir are slow: what its processes have
 // queued outlives them. cgroup v2 has io.max, v1 blkio.

@@ -35,8 +35,9 @@ is compared with what was acknowledged, byte by byte.
   -wal-dir W, -dwb-dir B
                  new or empty directories for the log and the doublewrite file, on other disks
   -seed S        begin with the same random numbers again; default: a new one, which is printed
-  -throttle      slow the child's disk down with a control group, so that its queued writes outlive
-                 the kill (I11). Needs root and cgroup io.max or blkio; otherwise it says so
+  -throttle      slow every other child's disk down with a control group, so that its queued writes
+                 outlive the kill (I11); the next child, which is quick, would overtake them. Needs
+                 root and cgroup io.max or blkio; otherwise it says so
   -full FS       make a small file system (ext4 or xfs) in an image beside D, mount it on D for the
                  run, and fill it again and again: what needs space is refused, and nothing else may
                  happen. Your own file system is not filled. Needs root and mkfs; otherwise it says so
