@@ -1,12 +1,16 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/untorn/untorn/fsys"
 	"github.com/untorn/untorn/hwprobe"
@@ -45,7 +49,7 @@ type Host struct {
 func lookAt(ctx context.Context, dir string, pageBytes int) Host {
 	h := Host{
 		OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(),
-		GOMAXPROCS: runtime.GOMAXPROCS(0), Go: runtime.Version(), Revision: revision(),
+		GOMAXPROCS: runtime.GOMAXPROCS(0), Go: runtime.Version(), Revision: revision(ctx),
 	}
 	name, _ := os.Hostname()
 	id, _ := os.ReadFile("/etc/machine-id")
@@ -67,8 +71,9 @@ func lookAt(ctx context.Context, dir string, pageBytes int) Host {
 	return h
 }
 
-// revision of the program, as far as the build recorded it.
-func revision() string {
+// revision of the program, as far as the build recorded it; else, run within its own source tree,
+// that of the tree ("go run" records none).
+func revision(ctx context.Context) string {
 	b, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
@@ -83,9 +88,32 @@ func revision() string {
 		}
 	}
 	if rev == "" {
-		return "unknown"
+		return cmp.Or(treeRevision(ctx), "unknown")
 	}
 	return rev + dirty
+}
+
+// treeRevision asks git about the source tree that the current directory lies in; "" if that is not
+// this module's.
+func treeRevision(ctx context.Context) string {
+	dir, err := os.Getwd()
+	if err != nil {
+		return ""
+	}
+	for ; ; dir = filepath.Dir(dir) {
+		mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if err == nil && strings.HasPrefix(string(mod), "module github.com/untorn/untorn\n") {
+			break
+		}
+		if err == nil || dir == filepath.Dir(dir) {
+			return ""
+		}
+	}
+	out, err := exec.CommandContext(ctx, "git", "-C", dir, "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*").Output()
+	if err != nil {
+		return ""
+	}
+	return "tree " + strings.TrimSpace(string(out))
 }
 
 // different lists what makes figures of two hosts incomparable.

@@ -48,6 +48,7 @@ type stageChart struct {
 	Mode  string
 	Bars  template.HTML
 	Short string
+	Held  string
 	Rows  [][]string
 }
 
@@ -244,7 +245,7 @@ func stagesOf(r *Result) (stageChart, bool) {
 	if len(bars) == 0 {
 		return stageChart{}, false
 	}
-	return stageChart{string(r.Mode), barChart("share of the time each stage was busy", bars, 1), r.Bottleneck, r.stageRows()}, true
+	return stageChart{string(r.Mode), barChart("share of the time each stage was busy", bars, 1), r.Bottleneck, r.heldText(), r.stageRows()}, true
 }
 
 func hostRows(h *Host) [][2]string {

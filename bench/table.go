@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -99,6 +101,9 @@ func (r *Result) WriteText(out io.Writer) error {
 	if len(r.Stages) > 0 {
 		w.printf("\n")
 		w.table(r.stageRows())
+		if held := r.heldText(); held != "" {
+			w.printf("held up: %s\n", held)
+		}
 	}
 	if r.Interrupted {
 		w.printf("\nINTERRUPTED: partial results\n")
@@ -215,6 +220,17 @@ func (r *Result) stageRows() [][]string {
 		})
 	}
 	return rows
+}
+
+// heldText says how often stages were held up, and by what.
+func (r *Result) heldText() string {
+	var parts []string
+	for _, s := range r.Stages {
+		for _, cause := range slices.Sorted(maps.Keys(s.Held)) {
+			parts = append(parts, fmt.Sprintf("%s by %s %s times", s.Name, cause, Count(float64(s.Held[cause]))))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // idle: the stage did nothing that can be shown.
