@@ -23,10 +23,11 @@ const (
 	actRename
 	actRemove
 	actClose
+	actMode
 )
 
 var actNames = [...]string{"open", "append", "wait", "write", "read", "sync", "checkpoint", "create",
-	"grow", "rename", "remove", "close"}
+	"grow", "rename", "remove", "close", "mode"}
 
 func (k actKind) String() string { return actNames[k] }
 
@@ -40,8 +41,10 @@ type act struct {
 	kind       actKind
 	uid        uint64 // of the file
 	name, to   string
-	pages      uint64   // of a creation or growth
-	nos, vers  []uint64 // of a write
+	pages      uint64      // of a creation or growth
+	mode       untorn.Mode // of the file, in a creation, a write, a change of it
+	foreign    bool        // a creation: its LSNs are of no log of ours
+	nos, vers  []uint64    // of a write
 	level      untorn.Level
 	lsn        untorn.LSN // of a write or a wait
 	recs       []uint64   // ids of records appended
@@ -75,6 +78,8 @@ func (a *act) String() string {
 		fmt.Fprintf(&b, " redo %d", a.redo)
 	case actCreate, actGrow:
 		fmt.Fprintf(&b, " %s, %d pages", a.name, a.pages)
+	case actMode:
+		fmt.Fprintf(&b, " of %s to %s", a.name, a.mode)
 	case actRename:
 		fmt.Fprintf(&b, " %s to %s", a.name, a.to)
 	case actRemove, actRead:
@@ -106,6 +111,9 @@ type mark struct {
 	a *act
 	p phase
 }
+
+// driveFault is a mark: from here on the drive has done what no engine can make good.
+type driveFault string
 
 func (m mark) String() string {
 	if m.p == done && m.a.kind == actWrite {

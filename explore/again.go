@@ -3,6 +3,7 @@ package explore
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync/atomic"
 
@@ -30,10 +31,21 @@ type second struct {
 // again works a little on the recovered engine, and then cuts the power at the operations of that
 // recovery (I8) and of the work after it, as recorded on d, and opens once more.
 func (r *run) again(ctx context.Context, d *sim.Disk, t *tried, s second, buf *buffers) {
+	s.let.inPlace = maps.Clone(s.let.inPlace)
+	if s.let.inPlace == nil {
+		s.let.inPlace = map[pageKey]bool{}
+	}
+	for _, f := range t.seen.files { // what the first crash left damaged still is
+		for no := range f.pages {
+			if f.pages[no].damaged != "" {
+				s.let.inPlace[pageKey{f.uid, uint64(no)}] = true
+			}
+		}
+	}
 	opened := d.Mark(mark{&act{kind: actOpen, seen: t.seen}, done})
 	var complaints []complaint
 	if strictFor(r.p.mode) {
-		complaints = r.work(d, t, s)
+		complaints = r.verdict(s.exp, r.work(d, t, s))
 	}
 	log := d.Log()
 	t.leave(d)
@@ -50,7 +62,7 @@ func (r *run) again(ctx context.Context, d *sim.Disk, t *tried, s second, buf *b
 	for i, p2 := range log.Points(at) {
 		exp, transition, let := s.exp, Recovery, s.let
 		if i > opened && strictFor(r.p.mode) {
-			exp, transition, let = expectAt(log, i, true, r.p.opts.LossBytes), AfterWork, s.let.later()
+			exp, transition, let = expectAt(log, i, r.p, s.exp), AfterWork, s.let.later()
 		}
 		for _, c2 := range r.pick(p2, againChoice, rng) {
 			d2 := p2.Make(c2)
@@ -58,9 +70,10 @@ func (r *run) again(ctx context.Context, d *sim.Disk, t *tried, s second, buf *b
 			t2.leave(d2)
 			r.x.count(false, transition)
 			cs := t2.judge(exp, let)
-			if len(cs) == 0 && s.same && i <= opened {
+			if len(cs) == 0 && t2.err == nil && s.same && i <= opened {
 				cs = t.seen.differs(t2.seen)
 			}
+			cs = r.verdict(exp, cs)
 			if len(cs) > 0 {
 				r.reportAgain(cs, s, log, i, p2, &c2, t, &t2)
 				return
@@ -76,7 +89,7 @@ func (r *run) work(d *sim.Disk, t *tried, s second) []complaint {
 	p.clients = 1
 	w := &world{
 		p: &p, disk: d, ctx: context.Background(), eng: t.eng, recs: 1 << 32, uids: 1 << 32, acts: 1 << 20,
-		versions: map[pageKey]uint64{}, newest: map[pageKey]uint64{}, pageLSN: map[pageKey]untorn.LSN{}, hurt: map[pageKey]bool{},
+		versions: map[pageKey]uint64{}, newest: map[pageKey]uint64{}, pageLSN: map[pageKey]untorn.LSN{}, hurt: map[pageKey]bool{}, foreign: 1 << 50, forgiven: map[string]int{},
 	}
 	for k, v := range s.exp.ceil {
 		w.versions[k] = v

@@ -39,14 +39,19 @@ func (c *client) create(shared bool, pages uint64) {
 	w.uids++
 	a.uid, a.pages = w.uids, pages
 	a.name = w.freeName(c)
+	a.mode = w.p.mode
+	if len(w.p.modes) > 0 && c.rng.IntN(3) == 0 {
+		a.mode = w.p.modes[c.rng.IntN(len(w.p.modes))]
+	}
+	a.foreign = w.p.foreign && c.rng.IntN(2) == 0
 	w.mu.Unlock()
 	w.disk.Mark(mark{a, begun})
 	f, err := w.engine().OpenFile(c.w.ctx, a.name, untorn.FileOptions{
-		Create: true, PageSize: w.p.pageSize, Pages: pages, Mode: w.p.mode,
+		Create: true, PageSize: w.p.pageSize, Pages: pages, Mode: a.mode, ForeignLSN: a.foreign, SmallPages: w.p.shared() > 1,
 	})
 	if w.end(a, err) {
 		w.mu.Lock()
-		w.files = append(w.files, &workFile{a.uid, a.name, pages, f, shared})
+		w.files = append(w.files, &workFile{a.uid, a.name, pages, f, shared, a.mode, a.foreign})
 		w.mu.Unlock()
 	}
 }

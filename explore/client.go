@@ -30,17 +30,22 @@ type world struct {
 	hurt             map[pageKey]bool // reported as damaged by the open, and not written since
 	redo             untorn.LSN
 	claims           []*claim
+	foreign          untorn.LSN  // last LSN given to a page of another log
 	struck           atomic.Bool // the trouble has come
+	drive            atomic.Bool // it is one that no engine can make good
+	forgiven         map[string]int
 	complaints       []complaint
 }
 
 // workFile is a data file. Shared ones are written by all clients, each its own pages.
 type workFile struct {
-	uid    uint64
-	name   string
-	pages  uint64
-	f      *untorn.File
-	shared bool
+	uid     uint64
+	name    string
+	pages   uint64
+	f       *untorn.File
+	shared  bool
+	mode    untorn.Mode
+	foreign bool
 }
 
 func (w *world) begin(c int, k actKind) *act {
@@ -58,7 +63,8 @@ func (w *world) end(a *act, err error) bool {
 	}
 	a.err = err
 	a.refused = w.engine().Err() == nil
-	full := w.p.trouble == diskFull && (errors.Is(err, untorn.ErrNoSpace) || errors.Is(err, untorn.ErrLogFull))
+	full := w.p.trouble == diskFull && (errors.Is(err, untorn.ErrNoSpace) || errors.Is(err, untorn.ErrLogFull)) ||
+		w.p.opts.MaxLogBytes > 0 && errors.Is(err, untorn.ErrLogFull)
 	w.disk.Mark(mark{a, failed})
 	if !w.struck.Load() && !full {
 		w.complain(complaint{kind: Failed, text: a.String(), page: -1})
@@ -67,6 +73,12 @@ func (w *world) end(a *act, err error) bool {
 }
 
 func (w *world) complain(c complaint) {
+	if w.drive.Load() && !never(c.kind) {
+		w.mu.Lock()
+		w.forgiven[c.kind]++
+		w.mu.Unlock()
+		return
+	}
 	c.at = w.disk.Mark("noticed: " + c.text)
 	w.mu.Lock()
 	w.complaints = append(w.complaints, c)
@@ -251,7 +263,7 @@ func (c *client) write() {
 		}
 	}
 	a := w.begin(c.no, actWrite)
-	a.uid, a.name, a.lsn, a.level = f.uid, f.name, 0, c.level()
+	a.uid, a.name, a.lsn, a.level, a.mode = f.uid, f.name, 0, c.level(), f.mode
 	a.nos, a.vers = nos, vers
 	var ws []untorn.PageWrite
 	w.mu.Lock()
@@ -260,11 +272,18 @@ func (c *client) write() {
 		b := make([]byte, w.p.pageSize)
 		paint(b, f.uid, no, vers[i])
 		pw := untorn.PageWrite{No: untorn.PageNo(no), Data: b, Unrecorded: !fresh}
-		if !unlogged(no) {
+		switch {
+		case unlogged(no):
+		case f.foreign:
+			w.foreign += untorn.LSN(1 + c.rng.IntN(1000))
+			pw.LSN = w.foreign
+		default:
 			pw.LSN = max(lsn, w.pageLSN[k]) // without a record of its own it keeps the one it has
 			w.pageLSN[k] = pw.LSN
 		}
-		a.lsn = max(a.lsn, pw.LSN)
+		if !f.foreign {
+			a.lsn = max(a.lsn, pw.LSN)
+		}
 		ws = append(ws, pw)
 	}
 	w.mu.Unlock()
@@ -343,7 +362,11 @@ func (c *client) read() {
 	for i, no := range nos {
 		s := look(rs[i].Data, scratch, no)
 		if s.torn != "" || s.version != want[i] {
-			w.complain(complaint{kind: Stale, text: fmt.Sprintf("page %d of %s reads as version %d, %d is the newest accepted (I9) %s",
+			kind := Stale
+			if s.torn != "" {
+				kind = Torn
+			}
+			w.complain(complaint{kind: kind, text: fmt.Sprintf("page %d of %s reads as version %d, %d is the newest accepted (I9) %s",
 				no, f.name, s.version, want[i], s.torn), file: f.name, page: int(no)})
 		}
 	}

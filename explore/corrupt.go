@@ -81,13 +81,6 @@ func (r *run) corrupt(ctx context.Context, pt *sim.Point, c sim.Choice, exp *exp
 		return
 	}
 	if v.rng.IntN(4) == 0 { // what was repaired stays repaired, what was not stays reported
-		for _, f := range t.seen.files {
-			for no := range f.pages {
-				if f.pages[no].damaged != "" {
-					let.inPlace[pageKey{f.uid, uint64(no)}] = true
-				}
-			}
-		}
 		r.again(ctx, d, &t, second{pt: pt, c: c, exp: exp, let: let, path: story}, buf)
 		return
 	}

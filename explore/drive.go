@@ -20,22 +20,23 @@ import (
 // rig drives one run: it holds back everything that reaches the disk and lets one thing happen at
 // a time: an op or a change of a name beginning, an op completing, a client taking its next step.
 type rig struct {
-	p       *profile
-	w       *world
-	disk    *sim.Disk
-	rng     *rand.Rand
-	quiet   *quiet
-	clients []*client
-	gate    gate
-	opening atomic.Bool  // nothing is asked of the trouble yet, and reads complete at once
-	matches atomic.Int64 // ops the trouble might have struck
+	p                  *profile
+	w                  *world
+	disk               *sim.Disk
+	rng                *rand.Rand
+	quiet              *quiet
+	clients            []*client
+	gate               gate
+	opening            atomic.Bool // nothing is asked of the trouble yet, and reads complete at once
+	observing, created atomic.Bool
+	matches            atomic.Int64 // ops the trouble might have struck
 }
 
 // recordRun runs a profile's workload and returns the log of it. When ctx ends first neither the log
-// nor the complaints mean anything.
-func recordRun(ctx context.Context, p *profile) (*sim.Log, []complaint) {
+// nor the complaints mean anything. What the drive is to blame for is counted by kind.
+func recordRun(ctx context.Context, p *profile) (*sim.Log, []complaint, map[string]int) {
 	r := &rig{p: p, disk: sim.New(p.disk), rng: rand.New(rand.NewPCG(p.seed, 0x64726976)), quiet: newQuiet()}
-	r.w = &world{p: p, disk: r.disk, versions: map[pageKey]uint64{}, newest: map[pageKey]uint64{}, pageLSN: map[pageKey]untorn.LSN{}, hurt: map[pageKey]bool{}}
+	r.w = &world{p: p, disk: r.disk, versions: map[pageKey]uint64{}, newest: map[pageKey]uint64{}, pageLSN: map[pageKey]untorn.LSN{}, hurt: map[pageKey]bool{}, foreign: 1 << 40, forgiven: map[string]int{}}
 	ctx, stop := context.WithCancel(ctx)
 	r.w.ctx = ctx
 	r.disk.Inject(r.fault)
@@ -61,7 +62,7 @@ func recordRun(ctx context.Context, p *profile) (*sim.Log, []complaint) {
 			r.w.complain(complaint{kind: Disorder, text: pr.String(), file: pr.File, page: -1})
 		}
 	}
-	return log, r.w.complaints
+	return log, r.w.complaints, r.w.forgiven
 }
 
 // fault is asked about every op.
@@ -69,6 +70,11 @@ func (r *rig) fault(op *ring.Op) (f sim.Fault) {
 	r.gate.enter(opKey(op))
 	name := op.File.Name()
 	f.Hold = op.Kind != ring.Read || strings.Contains(name, "/data/")
+	read := r.p.trouble == failRead && op.Kind == ring.Read && !r.observing.Load() && r.created.Load()
+	if read && r.matches.Add(1) == int64(r.p.after*4)+1 {
+		f.Err = syscall.EIO
+		r.w.struck.Store(true)
+	}
 	if r.opening.Load() {
 		f.Hold = op.Kind != ring.Read
 		return f
@@ -78,6 +84,13 @@ func (r *rig) fault(op *ring.Op) (f sim.Fault) {
 	case r.p.trouble == shortWrite && op.Kind == ring.Write && op.Len() > 4096:
 		if r.matches.Add(1)%4 == 0 {
 			f.Short = op.Len() / 2 &^ (r.p.disk.Sector - 1)
+		}
+	case r.p.trouble == misdirect && op.Kind == ring.Write:
+		if strings.Contains(name, r.p.where) && r.matches.Add(1) == int64(r.p.after)+1 {
+			f.Misdirect = 4096 << (r.p.after % 5)
+			r.w.struck.Store(true)
+			r.w.drive.Store(true)
+			r.disk.Mark(driveFault("misdirected write"))
 		}
 	case r.p.trouble == failFlush && flush, r.p.trouble == failWrite && op.Kind == ring.Write:
 		if strings.Contains(name, r.p.where) && r.matches.Add(1) == int64(r.p.after)+1 {
@@ -121,6 +134,7 @@ func (r *rig) session(n int) bool {
 		return false
 	}
 	r.opening.Store(false)
+	r.created.Store(true)
 	for _, c := range r.clients {
 		c.todo, c.pend = r.p.steps, nil
 	}
@@ -153,7 +167,13 @@ func (r *rig) open() bool {
 	a := w.begin(0, actOpen)
 	r.disk.Mark(mark{a, begun})
 	ctx := w.ctx
+	r.observing.Store(false)
 	e, err := openPatiently(ctx, r.p.engineOn(r.disk))
+	if err != nil && w.struck.Load() && r.p.trouble == failRead { // it failed once
+		e, err = openPatiently(ctx, r.p.engineOn(r.disk))
+	}
+	r.observing.Store(true)
+	defer r.observing.Store(false)
 	if err != nil {
 		a.err = err
 		w.complain(complaint{kind: Refused, text: fmt.Sprintf("open: %v", err), page: -1})
@@ -162,13 +182,13 @@ func (r *rig) open() bool {
 	w.mu.Lock()
 	w.eng = e
 	w.mu.Unlock()
-	a.seen, err = observe(ctx, e, newBuffers())
+	a.seen, err = observe(ctx, e, newBuffers(), r.openAs(e))
 	if err != nil {
 		w.complain(complaint{kind: Refused, text: fmt.Sprintf("reading after open: %v", err), page: -1})
 		return false
 	}
 	log := r.disk.Log()
-	x := expectAt(log, log.Len(), strictFor(r.p.mode), r.p.opts.LossBytes)
+	x := expectAt(log, log.Len(), r.p, nil)
 	for _, c := range x.judge(a.seen, pass{}) {
 		w.complain(c)
 	}
@@ -177,6 +197,9 @@ func (r *rig) open() bool {
 			w.complain(complaint{kind: Failed, text: fmt.Sprintf("replay after open: %v", err), page: -1})
 			return false
 		}
+	}
+	if a.seen.sizes() != nil && x.match(a.seen) == nil { // the drive's fault, and the end of this run
+		return false
 	}
 	r.disk.Mark(mark{a, done})
 	w.struck.Store(false)
@@ -187,6 +210,28 @@ func (r *rig) open() bool {
 // strictFor reports whether what an open returns is durable, after the replay where there is one.
 func strictFor(m untorn.Mode) bool {
 	return m == untorn.ModeDoublewrite || m == untorn.ModeFullpage || m == untorn.ModeShadow
+}
+
+// openAs opens files after an open, now and then in another mode (I7).
+func (r *rig) openAs(e *untorn.Engine) func(string, untorn.Mode) (*untorn.File, error) {
+	if len(r.p.modes) == 0 {
+		return nil
+	}
+	rng := r.clients[0].rng
+	return func(name string, is untorn.Mode) (*untorn.File, error) {
+		to := r.p.modes[rng.IntN(len(r.p.modes))]
+		if to == is {
+			return e.OpenFile(r.w.ctx, name, untorn.FileOptions{})
+		}
+		a := r.w.begin(0, actMode)
+		a.name, a.mode = name, to
+		r.disk.Mark(mark{a, begun})
+		f, err := e.OpenFile(r.w.ctx, name, untorn.FileOptions{Mode: to})
+		if err == nil {
+			r.disk.Mark(mark{a, done})
+		}
+		return f, err
+	}
 }
 
 // openPatiently opens again while a killed process's I/O still holds a lock (I11): every try lets
@@ -208,12 +253,16 @@ func (w *world) resume(s *observed) {
 	w.ends = slices.DeleteFunc(w.ends, func(l untorn.LSN) bool { return l > s.last })
 	old := w.files
 	w.files = nil
+	infos := map[string]bool{}
+	for _, i := range w.eng.Info().Files {
+		infos[i.Name] = i.ForeignLSN
+	}
 	for name, sf := range s.files {
 		f, err := w.eng.OpenFile(context.Background(), name, untorn.FileOptions{})
 		if err != nil {
 			continue
 		}
-		wf := &workFile{uid: sf.uid, name: name, pages: uint64(len(sf.pages)), f: f}
+		wf := &workFile{uid: sf.uid, name: name, pages: uint64(len(sf.pages)), f: f, mode: sf.mode, foreign: infos[name]}
 		for _, o := range old {
 			if o.uid == wf.uid {
 				wf.shared = o.shared
@@ -223,6 +272,9 @@ func (w *world) resume(s *observed) {
 		for no, p := range sf.pages {
 			k := pageKey{sf.uid, uint64(no)}
 			w.newest[k], w.pageLSN[k] = p.version, min(p.lsn, s.last) // a lost tail may have had its record
+			if wf.foreign {
+				w.foreign = max(w.foreign, p.lsn)
+			}
 			delete(w.hurt, k)
 			if p.damaged != "" {
 				w.hurt[k] = true

@@ -61,23 +61,46 @@ type expect struct {
 	checkpoints []checkpoint // the last acknowledged, and those under way
 	// proven is how far a durable group header says that the log had been durable: rot before it is
 	// evidence of corruption (I10), rot behind it looks like a torn tail.
-	proven untorn.LSN
-	knew   map[int]untorn.LSN // by append: acked when it began
-	strict bool               // what an open returned is durable
-	bound  int64              // bytes of records commit policy async may lose; 0 = any
+	proven  untorn.LSN
+	knew    map[int]untorn.LSN // by append: acked when it began
+	strict  bool               // what an open returned is durable
+	loose   map[uint64]bool    // files for which it need not be: they were in a mode without a copy
+	risk    map[pageKey]uint64 // newest version written in place without one: the page may be torn
+	foreign map[uint64]bool    // files whose LSNs are not of this log
+	mixed   bool               // files change their modes: what a mode is meant to lose is no complaint
+	shared  uint64             // pages that share a block, if more than one
+	home    map[pageKey]uint64 // newest version known to be flushed in its place
+	drive   string             // what the drive did that nobody can make good
+	bound   int64              // bytes of records commit policy async may lose; 0 = any
 }
 
 // expectAt walks the marks. Acknowledgements count up to the crash point; permissions, which are
 // versions begun and records appended, up to the next open.
-func expectAt(log *sim.Log, at int, strict bool, bound int64) *expect {
+// before is what was expected of a first life on another log, nil if there was none.
+func expectAt(log *sim.Log, at int, p *profile, before *expect) *expect {
 	x := &expect{
 		catalogs: []catalog{{}}, floor: map[pageKey]uint64{}, ceil: map[pageKey]uint64{},
 		floorBy: map[pageKey]*act{}, accepted: map[pageKey]uint64{}, checkpoints: []checkpoint{{}},
 		knew:   map[int]untorn.LSN{},
-		strict: strict, bound: bound,
+		strict: strictFor(p.mode), bound: p.opts.LossBytes,
+		loose: map[uint64]bool{}, risk: map[pageKey]uint64{}, foreign: map[uint64]bool{}, shared: p.shared(), mixed: len(p.modes) > 0, home: map[pageKey]uint64{},
+	}
+	if before != nil {
+		x.drive = before.drive
+		maps.Copy(x.loose, before.loose)
+		maps.Copy(x.risk, before.risk)
+		maps.Copy(x.foreign, before.foreign)
+		for k := range before.ceil {
+			if x.loose[k.uid] {
+				x.floor[k], x.ceil[k], x.floorBy[k] = before.floor[k], before.ceil[k], before.floorBy[k]
+			}
+		}
 	}
 	syncs := map[*act]map[pageKey]uint64{}
 	for i, v := range log.Marks(log.Len()) {
+		if d, ok := v.(driveFault); ok && i < at {
+			x.drive = string(d)
+		}
 		m, ok := v.(mark)
 		if !ok {
 			continue
@@ -147,6 +170,7 @@ func (x *expect) take(m mark, syncs map[*act]map[pageKey]uint64) {
 			for k, v := range syncs[a] {
 				if a.kind != actSync && a.kind != actRemove || k.uid == a.uid {
 					x.raise(k, v, a)
+					x.home[k] = max(x.home[k], v)
 				}
 			}
 		}
@@ -160,6 +184,10 @@ func (x *expect) take(m mark, syncs map[*act]map[pageKey]uint64) {
 	case a.kind == actClose && m.p == done && len(x.records) > 0:
 		x.ackLog(x.records[len(x.records)-1].end, a)
 	case a.kind.changesCatalog() && m.p == begun:
+		if a.kind == actCreate {
+			x.loose[a.uid] = !strictFor(a.mode)
+			x.foreign[a.uid] = a.foreign
+		}
 		x.catalogs = append(x.catalogs, x.catalogs[len(x.catalogs)-1].after(a))
 	case a.kind.changesCatalog() && m.p == done:
 		x.catalogs = x.catalogs[len(x.catalogs)-1:]
@@ -171,6 +199,12 @@ func (x *expect) take(m mark, syncs map[*act]map[pageKey]uint64) {
 func (x *expect) takeWrite(m mark) {
 	a := m.a
 	switch m.p {
+	case begun:
+		for i, no := range a.nos {
+			if k := (pageKey{a.uid, no}); x.mixed && a.mode == untorn.ModeDetect {
+				x.risk[k] = max(x.risk[k], a.vers[i])
+			}
+		}
 	case accepted:
 		for i, no := range a.nos {
 			k := pageKey{a.uid, no}
@@ -180,7 +214,11 @@ func (x *expect) takeWrite(m mark) {
 		switch a.level {
 		case untorn.Durable, untorn.Protected:
 			for i, no := range a.nos {
-				x.raise(pageKey{a.uid, no}, a.vers[i], a)
+				k := pageKey{a.uid, no}
+				x.raise(k, a.vers[i], a)
+				if a.level == untorn.Durable {
+					x.home[k] = max(x.home[k], a.vers[i])
+				}
 			}
 			x.ackLog(a.lsn, a)
 		case untorn.Logged:
@@ -216,19 +254,49 @@ func (x *expect) reset(a *act) {
 	// later sync says nothing of what was accepted before.
 	x.accepted = map[pageKey]uint64{}
 	if x.strict {
+		floor, ceil, by := x.floor, x.ceil, x.floorBy
 		x.floor, x.ceil = map[pageKey]uint64{}, map[pageKey]uint64{}
 		x.floorBy = map[pageKey]*act{}
+		for k := range ceil {
+			if x.loose[k.uid] {
+				x.floor[k], x.ceil[k], x.floorBy[k] = floor[k], ceil[k], by[k]
+			}
+		}
 		for _, f := range s.files {
+			if x.loose[f.uid] {
+				continue
+			}
 			for no, p := range f.pages {
 				k := pageKey{f.uid, uint64(no)}
 				x.ceil[k] = p.version
 				x.raise(k, p.version, a)
+				x.home[k] = p.version // a recovery has flushed what it wrote
 			}
 		}
+	}
+	for _, f := range s.files { // from here on
+		x.loose[f.uid] = x.loose[f.uid] || !strictFor(f.mode)
 	}
 	x.records = slices.Clone(s.records)
 	for i := range x.records {
 		x.records[i].batch = -1 - i // each durable on its own by now
 	}
 	x.acked, x.ackedBy = s.last, a
+}
+
+// torn reports whether a power cut may have left the page damaged: it was being written in place
+// without a copy, or shares a block with a page that was being written (SmallPages).
+func (x *expect) torn(k pageKey) bool {
+	if x.risk[k] > x.floor[k] {
+		return true
+	}
+	if x.shared < 2 {
+		return false
+	}
+	for no := k.no / x.shared * x.shared; no < (k.no/x.shared+1)*x.shared; no++ {
+		if n := (pageKey{k.uid, no}); x.ceil[n] > x.home[n] {
+			return true
+		}
+	}
+	return false
 }

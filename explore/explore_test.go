@@ -77,8 +77,8 @@ func TestASeedIsOneSchedule(t *testing.T) {
 	same := 0
 	m, _ := findMutant("")
 	for seed := range uint64(3) {
-		a, _ := recordRun(context.Background(), newProfile(seed+1, untorn.ModeDoublewrite, m))
-		b, _ := recordRun(context.Background(), newProfile(seed+1, untorn.ModeDoublewrite, m))
+		a, _, _ := recordRun(context.Background(), newProfile(seed+1, untorn.ModeDoublewrite, m))
+		b, _, _ := recordRun(context.Background(), newProfile(seed+1, untorn.ModeDoublewrite, m))
 		if fingerprint(a) == fingerprint(b) {
 			same++
 		}

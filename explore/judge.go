@@ -192,7 +192,7 @@ func (x *expect) judgePage(s *observed, name string, uid uint64, no int, p *sigh
 	}
 	switch {
 	case p.damaged != "":
-		if !let.damaged[k] {
+		if !let.damaged[k] && !x.torn(k) {
 			complain(Damaged, name, no, "page %d of %s cannot be read: %s; expected version %d to %d%s", no, name, p.damaged, floor, ceil, by)
 		}
 	case p.torn != "":
@@ -205,7 +205,7 @@ func (x *expect) judgePage(s *observed, name string, uid uint64, no int, p *sigh
 		}
 	case p.version > ceil:
 		complain(Newer, name, no, "page %d of %s has version %d; the newest that may be there is %d: recovery had given it up", no, name, p.version, ceil)
-	case p.lsn > s.last && !let.ahead:
+	case p.lsn > s.last && !let.ahead && !x.foreign[k.uid]:
 		complain(Newer, name, no, "page %d of %s has version %d with LSN %d, and the log ends at %d (I3)", no, name, p.version, p.lsn, s.last)
 	}
 }

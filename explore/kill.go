@@ -13,9 +13,17 @@ func (r *run) kill(ctx context.Context, pt *sim.Point, k sim.KillChoice, d *sim.
 	d.Record()
 	t := r.try(ctx, d, buf)
 	r.x.count(true, Killed)
-	if cs := t.judge(exp, pass{}); len(cs) > 0 {
+	if lostToNeighbours(t.err, exp) {
+		t.leave(d)
+		return
+	}
+	if cs := r.verdict(exp, t.judge(exp, pass{})); len(cs) > 0 {
 		t.leave(d)
 		r.report(cs, pt, k, fmt.Sprintf("process killed, its writes in flight: %v", k), exp, t.seen, nil)
+		return
+	}
+	if t.err != nil {
+		t.leave(d)
 		return
 	}
 	r.again(ctx, d, &t, second{pt: pt, c: sim.Choice{Name: "kill " + k.String()}, exp: exp}, buf)

@@ -122,10 +122,13 @@ func tailReturns(p *profile, rng *rand.Rand) {
 	p.opts.LogGroups, p.opts.LogDepth, p.clients, p.deep = 3, 3, 3, 4
 }
 
+// unbroken is what the engine is called when it is none.
+const unbroken = "none"
+
 // findMutant looks a name up; "" is the unbroken engine.
 func findMutant(name string) (mutant, error) {
 	if name == "" {
-		return mutant{name: "none", tune: leave}, nil
+		return mutant{name: unbroken, tune: leave}, nil
 	}
 	m := mutant{name: name, tune: leave}
 	if t := tunings[name]; t != nil {

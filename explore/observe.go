@@ -24,6 +24,7 @@ type observed struct {
 type seenFile struct {
 	id    uint32 // the engine's
 	uid   uint64 // the workload's: which creation this is; set when a catalogue agrees
+	mode  untorn.Mode
 	pages []sight
 }
 
@@ -43,18 +44,24 @@ func (s *observed) adopt(c catalog) {
 }
 
 // observe reads everything there is to read.
-func observe(ctx context.Context, e *untorn.Engine, buf *buffers) (*observed, error) {
+// openAs opens a file, in another mode maybe; nil opens it as it is.
+func observe(ctx context.Context, e *untorn.Engine, buf *buffers, openAs func(name string, is untorn.Mode) (*untorn.File, error)) (*observed, error) {
 	s := &observed{files: map[string]*seenFile{}, report: e.Report(), end: e.EndLSN()}
-	ids := map[string]uint32{}
+	if openAs == nil {
+		openAs = func(name string, _ untorn.Mode) (*untorn.File, error) {
+			return e.OpenFile(ctx, name, untorn.FileOptions{})
+		}
+	}
+	infos := map[string]untorn.FileInfo{}
 	for _, f := range e.Info().Files {
-		ids[f.Name] = f.ID
+		infos[f.Name] = f
 	}
 	for _, name := range e.Files() {
-		f, err := e.OpenFile(ctx, name, untorn.FileOptions{})
+		f, err := openAs(name, untorn.Mode(infos[name].Mode))
 		if err != nil {
 			return nil, err
 		}
-		sf := &seenFile{id: ids[name]}
+		sf := &seenFile{id: infos[name].ID, mode: f.Mode()}
 		s.files[name] = sf
 		if err := sf.read(ctx, f, buf); err != nil {
 			return nil, err

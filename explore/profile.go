@@ -25,9 +25,11 @@ const (
 	shortWrite         // transfers end early and are to be repeated whole
 	failNames          // one change of a directory, or its flush, fails
 	diskFull           // the disk is nearly full from the beginning
+	failRead           // one read fails
+	misdirect          // one write goes to the wrong place and is reported as done
 )
 
-var troubleNames = [...]string{"none", "failed flush", "failed write", "short writes", "failed directory", "disk full"}
+var troubleNames = [...]string{"none", "failed flush", "failed write", "short writes", "failed directory", "disk full", "failed read", "misdirected write"}
 
 func (t trouble) String() string { return troubleNames[t] }
 
@@ -51,8 +53,10 @@ type profile struct {
 	rot      int    // one in so many states is tried with rot as well
 	deep     int    // one in so many is worked on and crashed again
 	rotten   []rotKind
-	focus    []string // transitions; empty = all
-	states   int      // at most so many; 0 = as many as the options say
+	focus    []string      // transitions; empty = all
+	modes    []untorn.Mode // files change between these from open to open; none: they do not
+	foreign  bool          // some files have LSNs of another log
+	states   int           // at most so many; 0 = as many as the options say
 }
 
 // newProfile decides a run. Small geometry, so that everything wraps around soon.
@@ -94,15 +98,19 @@ func newProfile(seed uint64, mode untorn.Mode, m mutant) *profile {
 	p.kills, p.rot, p.deep = pick(0, 12), pick(0, 12), 100
 	p.rotten = []rotKind{rotLog, rotPage, rotAny, rotAny, rotAny}
 	if mode == untorn.ModeFullpage || mode == untorn.ModeShadow {
+		p.rotten = []rotKind{rotLog, rotPage} // what an image in the log repairs is not modelled
 		p.opts.SegmentBytes = int64(max(16384, 8*p.pageSize)) * 4 // a group holds some images
 		p.opts.ShadowRepair = []untorn.ShadowSource{untorn.ShadowDoublewrite, untorn.ShadowLog}[rng.IntN(2)]
+	}
+	if m.name == unbroken {
+		p.dimensions()
 	}
 	m.tune(p, rng)
 	switch p.trouble {
 	case failFlush, failWrite, failNames:
 		p.sessions = max(p.sessions, 2)
 	case diskFull:
-		regions := int64(1+p.opts.Batches+p.opts.Unflushed) * int64(p.opts.BatchBytes+2*max(4096, p.disk.Physical))
+		regions := int64(1+p.opts.Batches+p.opts.Unflushed) * int64(p.opts.BatchBytes+3*p.block())
 		p.disk.Capacity = super.FileBytes + regions + 3*p.opts.SegmentBytes + int64(p.pages+8)*int64(p.pageSize) + int64(rng.IntN(300<<10))
 	}
 	return p
@@ -136,9 +144,19 @@ func (p *profile) probe(context.Context, string) (untorn.Probed, error) {
 }
 
 func (p *profile) String() string {
-	return fmt.Sprintf("seed %d: mode %s, mutant %s, pages of %d, %d clients, batches %d/%d, log commit %v %v, dwb sync %d, sector %d/%d, trouble: %v %s after %d",
+	var more string
+	if len(p.modes) > 0 {
+		more += fmt.Sprintf(", files change between %v", p.modes)
+	}
+	if p.opts.WALDir+p.opts.DWBDir != "" {
+		more += fmt.Sprintf(", log in %q, copies in %q", p.opts.WALDir, p.opts.DWBDir)
+	}
+	if p.opts.MaxLogBytes > 0 {
+		more += fmt.Sprintf(", log of %d bytes at most", p.opts.MaxLogBytes)
+	}
+	return fmt.Sprintf("seed %d: mode %s, mutant %s, pages of %d, %d clients, batches %d/%d, log commit %v %v, dwb sync %d, sector %d/%d, trouble: %v %s after %d%s",
 		p.seed, p.mode, p.mutant.name, p.pageSize, p.clients, p.opts.Batches, p.opts.Unflushed, p.opts.Commit, p.opts.Policy, p.opts.DWBSync,
-		p.disk.Sector, p.disk.Physical, p.trouble, p.where, p.after)
+		p.disk.Sector, p.disk.Physical, p.trouble, p.where, p.after, more)
 }
 
 // mutant is a deliberately broken rule, and where to look for what it breaks.

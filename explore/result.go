@@ -16,11 +16,13 @@ type Result struct {
 	Violations  int              `json:"violations"`
 	Transitions map[string]int64 `json:"states_per_transition"`
 	// Shadow sums up the comparisons of recoveries in mode shadow; nil in other modes.
-	Shadow      *Shadow      `json:"shadow,omitempty"`
-	Elapsed     float64      `json:"elapsed_seconds"`
-	PerSecond   float64      `json:"states_per_second"`
-	Interrupted bool         `json:"interrupted,omitempty"`
-	Found       []*Violation `json:"found,omitempty"`
+	Shadow *Shadow `json:"shadow,omitempty"`
+	// Blamed are losses after the drive had lost or misplaced a write: no engine can make them good.
+	Blamed      map[string]int64 `json:"blamed_on_drive,omitempty"`
+	Elapsed     float64          `json:"elapsed_seconds"`
+	PerSecond   float64          `json:"states_per_second"`
+	Interrupted bool             `json:"interrupted,omitempty"`
+	Found       []*Violation     `json:"found,omitempty"`
 }
 
 func (r *Result) finish(began time.Time) {

@@ -98,7 +98,7 @@ func (r *run) rotPage(d *sim.Disk, seen *observed, rng *rand.Rand, hit map[pageK
 		}
 		no := rng.IntN(len(f.pages))
 		hit[pageKey{f.uid, uint64(no)}] = true
-		off := super.DataStart(4096) + int64(no)*int64(r.p.pageSize) + int64(untorn.PageHeader+rng.IntN(r.p.pageSize-untorn.PageHeader))
+		off := super.DataStart(r.p.block()) + int64(no)*int64(r.p.pageSize) + int64(untorn.PageHeader+rng.IntN(r.p.pageSize-untorn.PageHeader))
 		return flip(d, dataPath(r.p, f.id), off) + fmt.Sprintf(" (page %d of %s)", no, name)
 	}
 	return ""

@@ -2,6 +2,7 @@ package explore
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 )
@@ -18,7 +19,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	x := &explorer{o: o, mutant: m, began: time.Now()}
-	x.result = Result{Schema: 1, Mode: string(o.Mode), Mutant: o.Mutant, Seed: o.Seed, Transitions: map[string]int64{}}
+	x.result = Result{Schema: 1, Mode: string(o.Mode), Mutant: o.Mutant, Seed: o.Seed, Transitions: map[string]int64{}, Blamed: map[string]int64{}}
 	interrupted := ctx
 	ctx, x.stop = context.WithDeadline(ctx, x.began.Add(o.Budget))
 	defer x.stop()
@@ -53,10 +54,7 @@ func (x *explorer) snapshot() *Result {
 	defer x.mu.Unlock()
 	r := x.result
 	r.finish(x.began)
-	r.Transitions = map[string]int64{}
-	for k, v := range x.result.Transitions {
-		r.Transitions[k] = v
-	}
+	r.Transitions, r.Blamed = maps.Clone(x.result.Transitions), maps.Clone(x.result.Blamed)
 	return &r
 }
 
@@ -80,6 +78,13 @@ func (x *explorer) count(kill bool, transitions ...string) {
 	}
 }
 
+// blame counts a complaint that is the drive's fault.
+func (x *explorer) blame(what string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.result.Blamed[what]++
+}
+
 func (x *explorer) found(v *Violation) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -96,10 +101,10 @@ func (x *explorer) found(v *Violation) {
 
 // explore does one run: record, then try states of it.
 func (x *explorer) explore(ctx context.Context, p *profile) {
-	log, cs := recordRun(ctx, p)
+	log, cs, forgiven := recordRun(ctx, p)
 	if only := x.o.Only; only != nil {
 		for n := 1; n < replayTries && only.Log != "" && fingerprint(log) != only.Log && ctx.Err() == nil; n++ {
-			log, cs = recordRun(ctx, p)
+			log, cs, forgiven = recordRun(ctx, p)
 		}
 	}
 	if ctx.Err() != nil {
@@ -108,6 +113,11 @@ func (x *explorer) explore(ctx context.Context, p *profile) {
 	x.mu.Lock()
 	x.result.Runs++
 	x.mu.Unlock()
+	for kind, n := range forgiven {
+		for range n {
+			x.blame("while it ran: " + kind)
+		}
+	}
 	r := &run{x: x, p: p, log: log, print: fingerprint(log)}
 	// Disorder is told when no state shows what it leads to.
 	live := func(disorder bool) (n int) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/recovery"
 	"github.com/untorn/untorn/sim"
 )
 
@@ -66,7 +67,7 @@ func (r *run) plan(ctx context.Context, jobs chan<- job) {
 		if ctx.Err() != nil {
 			return
 		}
-		exp := expectAt(r.log, i, strictFor(r.p.mode), r.p.opts.LossBytes)
+		exp := expectAt(r.log, i, r.p, nil)
 		for _, c := range r.pick(pt, per, rng) {
 			deep := rng.IntN(r.p.deep) == 0
 			rot := r.p.rot > 0 && rng.IntN(r.p.rot) == 0
@@ -104,7 +105,7 @@ func (r *run) replay(only *Replay, jobs chan<- job) {
 		return
 	}
 	pt := r.log.Replay(only.At)
-	exp := expectAt(r.log, only.At, strictFor(r.p.mode), r.p.opts.LossBytes)
+	exp := expectAt(r.log, only.At, r.p, nil)
 	for c := range pt.Choices(r.p.exploration()) {
 		if c.Name == only.Choice {
 			jobs <- func(ctx context.Context, buf *buffers) { r.cut(ctx, pt, c, exp, nil, true, false, buf) }
@@ -132,7 +133,7 @@ func (r *run) tryWith(ctx context.Context, d *sim.Disk, buf *buffers, change fun
 	if t.err != nil {
 		return t
 	}
-	t.seen, t.err = observe(ctx, t.eng, buf)
+	t.seen, t.err = observe(ctx, t.eng, buf, nil)
 	return t
 }
 
@@ -148,6 +149,8 @@ func (t *tried) leave(d *sim.Disk) {
 func (t *tried) judge(exp *expect, let pass) []complaint {
 	switch {
 	case t.err == nil:
+	case lostToNeighbours(t.err, exp):
+		return nil
 	case !let.refuse, let.onlyFor && !errors.Is(t.err, untorn.ErrPageLost):
 		return []complaint{{kind: Refused, text: fmt.Sprintf("a healthy state was refused: %v", t.err), page: -1}}
 	case !typed(t.err):
@@ -160,6 +163,25 @@ func (t *tried) judge(exp *expect, let pass) []complaint {
 	return exp.judge(t.seen, let)
 }
 
+// lostToNeighbours reports whether an open was refused for pages that are smaller than a block, and
+// were beside one that was being written: what SmallPages gives up.
+func lostToNeighbours(err error, exp *expect) bool {
+	var lost *recovery.LostError
+	if exp.shared < 2 || !errors.As(err, &lost) {
+		return false
+	}
+	for _, o := range lost.Pages {
+		found := false
+		for _, c := range exp.catalogs {
+			found = found || exp.torn(pageKey{c[o.File].uid, o.Page})
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
 // cut tries one power cut.
 func (r *run) cut(ctx context.Context, pt *sim.Point, c sim.Choice, exp *expect, ts []string, deep, rot bool, buf *buffers) {
 	d := pt.Make(c)
@@ -168,20 +190,24 @@ func (r *run) cut(ctx context.Context, pt *sim.Point, c sim.Choice, exp *expect,
 		d.Record()
 	}
 	t := r.try(ctx, d, buf)
-	r.x.count(false, ts...)
+	r.x.count(false, append(ts[:len(ts):len(ts)], r.features(exp)...)...)
 	r.x.shadow(t.seen)
-	cs := t.judge(exp, pass{})
+	if lostToNeighbours(t.err, exp) {
+		t.leave(d)
+		return
+	}
+	cs := r.verdict(exp, t.judge(exp, pass{}))
 	if len(cs) > 0 {
 		t.leave(d)
 		r.report(cs, pt, c, "power cut", exp, t.seen, pt.Make(c))
 		return
 	}
-	if deep {
+	if deep && t.err == nil {
 		r.again(ctx, d, &t, second{pt: pt, c: c, exp: exp, same: true}, buf)
 		return
 	}
 	t.leave(d)
-	if rot {
+	if rot && t.err == nil && exp.drive == "" {
 		r.rot(ctx, pt, c, exp, t.seen, buf)
 	}
 }

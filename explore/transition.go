@@ -1,8 +1,10 @@
 package explore
 
 import (
+	"errors"
 	"strings"
 
+	"github.com/untorn/untorn"
 	"github.com/untorn/untorn/sim"
 )
 
@@ -87,6 +89,17 @@ func follow(phase map[string]bool, e *sim.Entry) {
 		}
 		if name != "" {
 			phase[name] = m.p == begun
+		}
+		switch m.a.kind {
+		case actMode:
+			phase[ModeChange], phase[AfterMode] = m.p == begun, m.p == done
+		case actClose:
+			phase[AfterMode] = false
+		case actCheckpoint:
+			phase[LogFull] = phase[LogFull] && m.p != done
+		}
+		if m.p == failed && errors.Is(m.a.err, untorn.ErrLogFull) {
+			phase[LogFull] = true
 		}
 		switch {
 		case m.p == failed:

@@ -1,0 +1,111 @@
+package explore
+
+import (
+	"math/rand/v2"
+
+	"github.com/untorn/untorn"
+)
+
+// The dimensions a run may have besides its workload: how many states lay in them is counted.
+const (
+	ModeChange   = "mode change"
+	AfterMode    = "work after a mode change"
+	LogFull      = "log full"
+	LogPlace     = "log in a directory of its own"
+	CopyPlace    = "doublewrite file in a directory of its own"
+	ForeignLSNs  = "file with LSNs of another log"
+	BoundedLog   = "bounded log"
+	SmallOnLarge = "pages smaller than a block"
+	SeveralFiles = "three files and more"
+	ReadErrors   = "run with a read error"
+	Misdirected  = "after a misdirected write"
+)
+
+// dimensions decides what a run of the unbroken engine has on top: on a dice of its own, so that what
+// a seed had before it has still.
+func (p *profile) dimensions() {
+	rng := rand.New(rand.NewPCG(p.seed, 0x64696d73))
+	one := func(in int) bool { return rng.IntN(in) == 0 }
+	if one(4) {
+		p.opts.WALDir = "/log"
+	}
+	if one(4) {
+		p.opts.DWBDir = "/copies"
+	}
+	if replays(p.mode) {
+		return // what a replay makes of the rest is not modelled
+	}
+	p.foreign = one(4)
+	if one(6) {
+		p.disk.Physical = max(p.disk.Physical, 8192<<rng.IntN(2))
+		p.opts.SegmentBytes = max(p.opts.SegmentBytes, int64(8*p.block()))
+	}
+	if one(5) {
+		p.opts.MaxLogBytes = int64(4+rng.IntN(3)) * p.opts.SegmentBytes
+	}
+	if one(3) {
+		switch p.mode {
+		case untorn.ModeDoublewrite:
+			p.modes = []untorn.Mode{untorn.ModeDoublewrite, untorn.ModeDetect}
+			if one(2) {
+				p.disk.Atomic = 64 << 10
+				p.modes = append(p.modes, untorn.ModeAtomic)
+			}
+		case untorn.ModeAtomic:
+			p.modes = []untorn.Mode{untorn.ModeDoublewrite, untorn.ModeAtomic}
+		}
+		p.sessions = max(p.sessions, 2)
+	}
+	if p.trouble == noTrouble && one(2) {
+		p.trouble = failRead + trouble(rng.IntN(2))
+		p.sessions = max(p.sessions, 2)
+	}
+}
+
+// block is the protocol block of a run's directory.
+func (p *profile) block() int { return max(4096, p.disk.Sector, p.disk.Physical) }
+
+// shared is how many pages lie in one protocol block.
+func (p *profile) shared() uint64 { return uint64(max(1, p.block()/p.pageSize)) }
+
+// features are the dimensions a state lies in.
+func (r *run) features(exp *expect) (in []string) {
+	add := func(on bool, name string) {
+		if on {
+			in = append(in, name)
+		}
+	}
+	foreign := false
+	for _, f := range exp.catalogs[len(exp.catalogs)-1] {
+		foreign = foreign || exp.foreign[f.uid]
+	}
+	add(r.p.opts.WALDir != "", LogPlace)
+	add(r.p.opts.DWBDir != "", CopyPlace)
+	add(foreign, ForeignLSNs)
+	add(r.p.opts.MaxLogBytes > 0, BoundedLog)
+	add(exp.shared > 1, SmallOnLarge)
+	add(len(exp.catalogs[len(exp.catalogs)-1]) > 2, SeveralFiles)
+	add(r.p.trouble == failRead, ReadErrors)
+	add(exp.drive != "", Misdirected)
+	return in
+}
+
+// never reports whether no fault of a drive excuses a complaint: what checksums exist for, and what
+// has nothing to do with the drive.
+func never(kind string) bool { return kind == Torn || kind == Stuck || kind == Unnamed }
+
+// verdict takes out the complaints that a drive that lost or misplaced something is to blame for. They
+// are counted: the contract cannot hold there.
+func (r *run) verdict(exp *expect, cs []complaint) (left []complaint) {
+	if exp.drive == "" {
+		return cs
+	}
+	for _, c := range cs {
+		if never(c.kind) {
+			left = append(left, c)
+		} else {
+			r.x.blame(exp.drive + ": " + c.kind)
+		}
+	}
+	return left
+}
