@@ -32,7 +32,7 @@ func (p *profile) dimensions() {
 	if one(4) {
 		p.opts.DWBDir = "/copies"
 	}
-	if replays(p.mode) {
+	if logsImages(p.mode) {
 		return // what a replay makes of the rest is not modelled
 	}
 	p.foreign = one(4)
@@ -61,6 +61,9 @@ func (p *profile) dimensions() {
 		p.sessions = max(p.sessions, 2)
 	}
 }
+
+// logsImages reports whether pages may be repaired from the log.
+func logsImages(m untorn.Mode) bool { return m == untorn.ModeFullpage || m == untorn.ModeShadow }
 
 // block is the protocol block of a run's directory.
 func (p *profile) block() int { return max(4096, p.disk.Sector, p.disk.Physical) }

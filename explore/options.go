@@ -81,7 +81,7 @@ func (o Options) Validate() error {
 	default:
 		return fmt.Errorf("%w: unknown mode %q; there are doublewrite, fullpage, shadow, atomic, detect, none", ErrOptions, o.Mode)
 	}
-	if o.Corrupt && replays(o.Mode) {
+	if o.Corrupt && logsImages(o.Mode) {
 		return fmt.Errorf("%w: damage is judged in doublewrite, atomic and detect, not in %s", ErrOptions, o.Mode)
 	}
 	if _, err := findMutant(o.Mutant); err != nil {

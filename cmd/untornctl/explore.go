@@ -6,8 +6,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
-	"sort"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,17 +122,10 @@ func tellExplore(k *call, r *explore.Result) {
 		k.sayf("found after %d states, %.1f s\n", v.States, v.Elapsed)
 	}
 	k.sayf("%s", exploreLine(r))
-	var names []string
-	for t := range r.Transitions {
-		names = append(names, t)
-	}
-	sort.Strings(names)
-	for _, t := range names {
-		k.sayf("  %8d  %s", r.Transitions[t], t)
-	}
-	if s := r.Shadow; s != nil {
-		k.sayf("mode shadow: %d reports; of their pages %d equal, %d log ahead (legal), %d unordered, %d doublewrite ahead (violations)",
-			s.Reports, s.Equal, s.LogAhead, s.Unordered, s.DWBAhead)
+	tellCounts(k, r.Transitions)
+	if len(r.Blamed) > 0 {
+		k.sayf("after the drive lost or misplaced something, which no engine can make good:")
+		tellCounts(k, r.Blamed)
 	}
 	switch {
 	case r.Violations > 0:
@@ -140,5 +134,12 @@ func tellExplore(k *call, r *explore.Result) {
 		k.sayf("no violation so far; interrupted after %.0f s", r.Elapsed)
 	default:
 		k.sayf("no violation")
+	}
+}
+
+// tellCounts prints counters in order of their names.
+func tellCounts(k *call, counts map[string]int64) {
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		k.sayf("  %8d  %s", counts[name], name)
 	}
 }
