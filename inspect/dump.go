@@ -135,7 +135,7 @@ func matches(b []byte, x *dwbstage.Slot, info *super.File) error {
 		return nil
 	}
 	f := page.FormatNamed(info.Format)
-	if f == nil || !f.Detects() {
+	if f == nil {
 		return nil
 	}
 	lsn, err := f.Check(b, page.Seed{Incarnation: info.Incarnation, No: x.Page.No})

@@ -23,6 +23,15 @@ func made(f Format, n int, no No, lsn LSN) []byte {
 	return b
 }
 
+// TestDetects: recovery lets the LSN of a destination page decide only behind 32 bits of checksum.
+func TestDetects(t *testing.T) {
+	for _, f := range Formats() {
+		if want := f != (Postgres{}) && f != InnoDBNone; f.Detects() != want {
+			t.Errorf("%s: %v", f.Name(), f.Detects())
+		}
+	}
+}
+
 func TestFormatNames(t *testing.T) {
 	for _, f := range Formats() {
 		if FormatNamed(f.Name()) != f {

@@ -58,7 +58,9 @@ type Format interface {
 	Seal(buf []byte, s Seed, lsn LSN) uint32
 	// Init makes buf a valid empty page with LSN 0.
 	Init(buf []byte, s Seed)
-	// Detects reports whether Check finds a torn page (a format without a checksum does not).
+	// Detects reports whether Check finds torn pages surely enough that the LSN of a page it takes may
+	// decide what recovery does. Without a checksum, or with 16 bits of one, it does not: recovery then
+	// installs the newest logged image whatever the destination says, as PostgreSQL does.
 	Detects() bool
 	// Header is how many bytes at the start of a page Seal writes for the engine. 0: the format is
 	// another system's, and every byte of a page is the caller's. The engine then writes pages as

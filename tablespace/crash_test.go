@@ -107,7 +107,7 @@ func powerCuts(t *testing.T, x images, mode untorn.Mode, budget int) (c crashed)
 		for from := 0; from < n; from += 6 {
 			to := min(from+6, n)
 			level := untorn.Durable
-			if from/6%3 == 1 && mode == untorn.ModeDoublewrite {
+			if from/6%3 == 1 {
 				level = untorn.Protected
 			}
 			write(v, from, to, level)
@@ -212,24 +212,31 @@ func (c *crashed) look(t *testing.T, x images, d *sim.Disk, acked []int, state s
 // shows that the cuts tear pages.
 func comeBackWhole(t *testing.T, x images, budget int) {
 	t.Helper()
-	c := powerCuts(t, x, untorn.ModeDoublewrite, budget)
-	t.Logf("%s: doublewrite: %d states at %d points, %d pages torn when the power went; read after recovery: %d damaged, %d mixed, %d older than acknowledged",
+	for _, mode := range []untorn.Mode{untorn.ModeDoublewrite, untorn.ModeFullpage, untorn.ModeShadow} {
+		protected(t, x, mode, budget)
+	}
+	c := powerCuts(t, x, untorn.ModeDetect, budget/4)
+	t.Logf("%s: detect: %d states at %d points, %d pages torn when the power went; read: %d damaged, %d mixed, %d older than acknowledged",
 		x.format.Name(), c.states, c.points, c.torn, c.refused, c.mixed, c.older)
+	if c.torn == 0 || c.refused == 0 {
+		t.Errorf("without protection nothing was torn: %+v", c)
+	}
+	// PostgreSQL's checksum has 16 bits: one tear in 65535 may pass.
+	if c.mixed > 1 {
+		t.Errorf("torn pages read as whole: %+v", c)
+	}
+}
+
+func protected(t *testing.T, x images, mode untorn.Mode, budget int) {
+	t.Helper()
+	c := powerCuts(t, x, mode, budget)
+	t.Logf("%s: %s: %d states at %d points, %d pages torn when the power went; read after recovery: %d damaged, %d mixed, %d older than acknowledged",
+		x.format.Name(), mode, c.states, c.points, c.torn, c.refused, c.mixed, c.older)
 	if c.states < budget/4 || c.torn == 0 {
 		t.Errorf("too little was tried: %+v", c)
 	}
 	if c.refused+c.mixed+c.older > 0 {
-		t.Errorf("pages did not come back: %+v", c)
-	}
-	c = powerCuts(t, x, untorn.ModeDetect, budget/4)
-	t.Logf("%s: detect: %d states at %d points, %d pages torn when the power went; read: %d damaged, %d mixed, %d older than acknowledged",
-		x.format.Name(), c.states, c.points, c.torn, c.refused, c.mixed, c.older)
-	if c.torn == 0 || c.refused == 0 && x.format.Detects() {
-		t.Errorf("without protection nothing was torn: %+v", c)
-	}
-	// PostgreSQL's checksum has 16 bits: one tear in 65535 may pass.
-	if c.mixed > 1 && x.format.Detects() {
-		t.Errorf("torn pages read as whole: %+v", c)
+		t.Errorf("%s: pages did not come back: %+v", mode, c)
 	}
 }
 

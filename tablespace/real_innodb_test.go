@@ -223,7 +223,7 @@ func TestRealInnoDBPowerCuts(t *testing.T) {
 		if bytes.Equal(before[:32*16384], after[:32*16384]) {
 			t.Error("the update changed nothing")
 		}
-		comeBackWhole(t, cutImages(sum, 16384, 32, before, after), 200)
+		comeBackWhole(t, cutImages(sum, 16384, 32, before, after), 100)
 	}
 }
 

@@ -128,7 +128,7 @@ func TestRealPostgres(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	comeBackWhole(t, cutImages(page.Postgres{}, pgPage, 48, before, after), 400)
+	comeBackWhole(t, cutImages(page.Postgres{}, pgPage, 48, before, after), 200)
 	segment(t, heap)
 	v := verifyPostgres(t, data)
 	bad, files, blocks := pgChecksums(s, data)
