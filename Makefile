@@ -8,7 +8,7 @@ BASE     ?= HEAD
 SOAK     ?= 10m
 
 .DEFAULT_GOAL := help
-.PHONY: explore-test help build vet lint unit race fuzz cross test bench bench-go bench-compare soak explore torture formats nvme cover clean rivals
+.PHONY: explore-test help build vet lint unit race fuzz cross test bench bench-go bench-compare soak explore torture formats nvme powercut cover clean rivals
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,10 @@ formats: ## untornctl verify -format against pg_checksums and innochecksum, on c
 
 nvme: ## hwprobe and the atomic mode on emulated NVMe drives in a small virtual machine
 	$(GO) run ./hwprobe/nvmebed
+
+powercut: ## power cuts on ext4 and XFS by block-log replay, in a small virtual machine; root, minutes
+	$(GO) run ./powercut
+	$(GO) run ./powercut -pull 3
 
 cover: ## coverage of the whole module by all tests
 	$(GO) test -short -coverpkg=./... -coverprofile=out.cover $(PKGS)

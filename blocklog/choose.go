@@ -15,9 +15,9 @@ type Choice struct {
 	take func(sector int64) bool
 }
 
-// Choices makes up to n different kinds of state of these writes, the telling ones first: nothing
-// landed, everything did, then subsets and tears. What is certain lands in each; what is whole is not
-// torn.
+// Choices makes up to n states of these writes, the telling ones first: nothing landed, everything
+// did, one write alone and torn (each of them, in random order), then subsets and tears at random. What
+// is certain lands in each; what is whole is not torn.
 func Choices(pending []Write, n int, rng *rand.Rand) []Choice {
 	var open []int // that may or may not have landed
 	for i := range pending {
@@ -30,6 +30,16 @@ func Choices(pending []Write, n int, rng *rand.Rand) []Choice {
 		return out
 	}
 	out = append(out, Choice{Name: "everything", land: func(int) bool { return true }, torn: -1})
+	for _, at := range rng.Perm(len(open)) {
+		k := open[at]
+		if len(out) >= 2+(n-2)*2/3 {
+			break // leave room for the others
+		}
+		if w := &pending[k]; !w.Whole && w.Len > Tear {
+			c := Choice{Name: fmt.Sprintf("only %d", k), land: func(i int) bool { return i == k }, torn: k}
+			out = append(out, c.tear(w, k, rng))
+		}
+	}
 	for len(out) < n {
 		out = append(out, choose(pending, open, rng))
 	}
@@ -58,7 +68,11 @@ func choose(pending []Write, open []int, rng *rand.Rand) Choice {
 	if w.Whole || w.Len <= Tear || rng.IntN(3) == 0 {
 		return c
 	}
-	// Also tear k: what is told of it above does not count then.
+	return c.tear(w, k, rng) // what is told of k above does not count then
+}
+
+// tear also tears write k.
+func (c Choice) tear(w *Write, k int, rng *rand.Rand) Choice {
 	c.torn = k
 	sectors := w.Len / Tear
 	at := 1 + rng.Int64N(sectors-1)

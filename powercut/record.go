@@ -177,22 +177,33 @@ func watch(cmd *exec.Cmd, say func(string)) error {
 	}
 	last := ""
 	var tail []string
-	sc := bufio.NewScanner(out)
-	for sc.Scan() {
-		line := strings.TrimRight(sc.Text(), "\r")
+	err = eachLine(out, func(line string) {
 		if tail = append(tail, line); len(tail) > 30 {
 			tail = tail[1:]
 		}
-		if _, msg, ok := strings.Cut(line, "powercut: "); ok {
-			last = msg
-			say(msg)
-		}
-	}
-	if err := cmd.Wait(); err != nil {
+	}, func(msg string) {
+		last = msg
+		say(msg)
+	})
+	if err := errors.Join(cmd.Wait(), err); err != nil {
 		return fmt.Errorf("qemu: %w: %s", err, errs.String())
 	}
 	if last != "DONE" {
 		return fmt.Errorf("the guest did not finish its work:\n%s", strings.Join(tail, "\n"))
 	}
 	return nil
+}
+
+// eachLine calls all for every line of a console, and ours with what follows our name in one.
+func eachLine(r io.Reader, all, ours func(string)) error {
+	sc := bufio.NewScanner(r)
+	sc.Buffer(nil, 4<<20)
+	for sc.Scan() {
+		line := strings.TrimRight(sc.Text(), "\r")
+		all(line)
+		if _, msg, ok := strings.Cut(line, "powercut: "); ok {
+			ours(msg)
+		}
+	}
+	return sc.Err()
 }

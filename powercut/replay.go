@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -58,34 +59,51 @@ const maxStories = 5
 type cut struct {
 	at     int
 	states int
-	marks  bool // right after an acknowledgement was told
 }
 
-// plan picks the places: right after every flush (one state), right before every flush and after
-// acknowledgements (several), thinned out to the budget of states.
+// plan picks the places: right after every flush (one state), and, where writes are pending, right
+// before every flush and after what was told (several), thinned out to the budget of states. Places
+// with many writes pending come first.
 func plan(l *blocklog.Log, win blocklog.Window, from, budget int, rng *rand.Rand) (cuts []cut, flushes int) {
-	var after, before, told []int
-	for i := from; i < len(l.Entries); i++ {
+	type place struct{ at, pending int }
+	var after, before, told []place
+	pending := 0
+	for i := range l.Entries {
 		e := &l.Entries[i]
-		switch {
-		case e.Flags&blocklog.Flush != 0:
+		flush := e.Flags&blocklog.Flush != 0
+		if flush && i >= from {
 			flushes++
-			after = append(after, i+1)
-			before = append(before, i)
-		case e.Writes() && e.Off >= win.Off+win.Len:
-			told = append(told, i+1)
+			after = append(after, place{at: i + 1})
+			if pending > 0 {
+				before = append(before, place{i, pending})
+			}
+		}
+		if flush {
+			pending = 0
+		}
+		switch {
+		case !e.Writes() || e.Flags&blocklog.FUA != 0:
+		case e.Off >= win.Off+win.Len:
+			if pending > 0 && i >= from {
+				told = append(told, place{i + 1, pending})
+			}
+		default:
+			pending++
 		}
 	}
-	const some = 4 // states of a place with writes pending
-	pick := func(from []int, n, states int) {
+	const some = 8 // states of a place with writes pending
+	pick := func(from []place, budget, states int) (left int) {
 		rng.Shuffle(len(from), func(i, k int) { from[i], from[k] = from[k], from[i] })
-		for _, at := range from[:min(n, len(from))] {
-			cuts = append(cuts, cut{at: at, states: states})
+		slices.SortStableFunc(from, func(a, b place) int { return min(b.pending, 3) - min(a.pending, 3) })
+		n := min(len(from), budget/states)
+		for _, p := range from[:n] {
+			cuts = append(cuts, cut{at: p.at, states: states})
 		}
+		return budget - n*states
 	}
-	pick(after, budget/4, 1)
-	pick(before, budget*3/8/some, some)
-	pick(told, budget*3/8/some, some)
+	left := pick(after, budget/5, 1)
+	left = pick(told, left+budget*2/5, some)
+	pick(before, left+budget*2/5, some)
 	return cuts, flushes
 }
 
@@ -201,7 +219,7 @@ func (w *replayer) run(ctx context.Context, dir string, id, jobs int, cuts map[i
 			return err
 		}
 		c, ok := cuts[w.rep.At()]
-		if !ok {
+		if !ok || !w.tape.Whole() {
 			continue
 		}
 		if n++; n%jobs != id {
@@ -281,5 +299,5 @@ func (w *replayer) look(dir string) (*torture.Result, error) {
 	// Memory of hundreds of engines, one after the other.
 	defer runtime.GC()
 	return w.judge.Clone().Look(&torture.Work{Dir: dir + "/d", Mode: j.Mode, Mutants: m, Seed: j.Seed,
-		Round: w.round, Shape: torture.ShapeOf(j.Seed)})
+		Round: w.round, Shape: j.Shape})
 }

@@ -59,6 +59,9 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	if j.Pull {
+		return pulled(j)
+	}
 	disk, undo, err := place(j)
 	if err != nil {
 		return err
@@ -240,7 +243,7 @@ func workRound(arg string) error {
 	backends := []ring.Backend{ring.Auto, ring.Threads, ring.Auto, ring.Buffered}
 	w := &torture.Work{
 		Dir: mountPoint + "/d", Mode: j.Mode, Mutants: mutants, Seed: j.Seed, Round: uint32(round),
-		Shape: torture.ShapeOf(j.Seed), Backend: backends[round%len(backends)], DSync: round%3 == 0,
+		Shape: j.Shape, Backend: backends[round%len(backends)], DSync: round%3 == 0,
 		Tell: func(b []byte, first bool) { put(tape.Events, b, first) },
 	}
 	return w.Run(ctx)

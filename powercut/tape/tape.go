@@ -16,6 +16,7 @@
 package tape
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 	"sync"
 
 	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/torture"
 )
 
 // Job is what the guest is told, as JSON in its file system.
@@ -31,10 +33,16 @@ type Job struct {
 	Mode   untorn.Mode // of the files
 	Mutant string
 	Seed   uint64
+	Shape  torture.Shape
 	Rounds int
 	Millis int // of each round
 	// Recorder is "qemu", or "dm": dm-log-writes in the guest, onto its second disk.
 	Recorder string
+	// Pull: the guest verifies what it finds by /told, and then runs untornctl pull until it dies, told
+	// to Report; if that is "" it powers off. With SysRq it kills itself, after Millis.
+	Pull   bool
+	Report string
+	SysRq  bool
 }
 
 // Kind of a block.
@@ -91,19 +99,42 @@ func payload(b []byte) ([]byte, bool) {
 	return p, crc32.Update(crc32.Checksum(b[:28], table), table, p) == le.Uint32(b[28:])
 }
 
-// Reader takes the tape's writes as they stand in the disk's log.
+// Reader takes the tape's writes as they stand in the disk's log: nearly in order. Where two flushes
+// ran at a time dm-log-writes logs what belongs to the later one first, if that completed first.
 type Reader struct {
-	at  int64 // the tape has been taken so far
-	seq uint64
-	buf []byte
+	at    int64 // the tape has been taken so far
+	seq   uint64
+	buf   []byte
+	ahead map[int64][]byte // by place
 }
+
+// Whole reports whether nothing that was told before something taken is missing.
+func (r *Reader) Whole() bool { return len(r.ahead) == 0 }
 
 // Take takes a write at a byte of the partition, and calls each for every whole block. What it is
 // given is valid during the call.
 func (r *Reader) Take(off int64, data []byte, each func(k Kind, round uint32, payload []byte) error) error {
-	if off != r.at {
+	if off < r.at {
 		return fmt.Errorf("%w: a write at byte %d follows one up to %d", ErrFormat, off, r.at)
 	}
+	if off > r.at {
+		if r.ahead == nil {
+			r.ahead = map[int64][]byte{}
+		}
+		r.ahead[off] = bytes.Clone(data)
+		return nil
+	}
+	for ok := true; ok; {
+		if err := r.take(data, each); err != nil {
+			return err
+		}
+		data, ok = r.ahead[r.at]
+		delete(r.ahead, r.at)
+	}
+	return nil
+}
+
+func (r *Reader) take(data []byte, each func(k Kind, round uint32, payload []byte) error) error {
 	r.at += int64(len(data))
 	r.buf = append(r.buf, data...)
 	for len(r.buf) >= headerSize {

@@ -69,8 +69,16 @@ func TestTape(t *testing.T) {
 		t.Errorf("%d lives, %d messages", begun, len(got))
 	}
 	var x Reader
-	if err := x.Take(512, d.b[:512], nil); !errors.Is(err, ErrFormat) {
-		t.Error(err)
+	n := 0
+	count := func(Kind, uint32, []byte) error { n++; return nil }
+	if err := x.Take(512, d.b[512:2048], count); err != nil || n != 0 || x.Whole() {
+		t.Errorf("ahead of its time: %v, %d blocks", err, n)
+	}
+	if err := x.Take(0, d.b[:512], count); err != nil || n < 2 || !x.Whole() {
+		t.Errorf("then what came before: %v, %d blocks", err, n)
+	}
+	if err := x.Take(512, d.b[512:2048], count); !errors.Is(err, ErrFormat) {
+		t.Errorf("twice: %v", err)
 	}
 	w, err := NewWriter(d, int64(len(d.b)), make([]byte, 4096))
 	if err != nil {

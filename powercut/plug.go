@@ -1,0 +1,332 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/blocklog"
+	"github.com/untorn/untorn/powercut/tape"
+	"github.com/untorn/untorn/pull"
+	"github.com/untorn/untorn/vm"
+)
+
+// Pulled is the outcome of untornctl pull in a machine that died again and again.
+type Pulled struct {
+	FS     string `json:"fs"`
+	Mode   string `json:"mode"`
+	Mutant string `json:"mutant"`
+	Seed   uint64 `json:"seed"`
+	Deaths int    `json:"kills"`
+	// Lost is how many writes the power cuts found unflushed, and Landed how much of them the last
+	// one kept.
+	Unflushed  int          `json:"unflushed_writes"`
+	Landed     string       `json:"landed"`
+	Violations int          `json:"violations"`
+	Last       *pull.Result `json:"last"`
+}
+
+// plug is a machine whose plug is pulled.
+type plug struct {
+	cfg   *config
+	parts vm.Parts
+	job   tape.Job
+	dir   string
+	say   func(string)
+	rng   *rand.Rand
+	out   *Pulled
+
+	l *pull.Listener
+}
+
+// pullPlug runs untornctl pull in a guest, kills the guest, leaves of its unflushed writes what a power
+// cut might, and boots it again, which verifies and goes on; deaths times.
+func (c *config) pullPlug(ctx context.Context, parts vm.Parts, j tape.Job, deaths int) (out *Pulled, err error) {
+	dir, err := os.MkdirTemp(c.folder(), "untorn-powercut-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	p := &plug{cfg: c, parts: parts, job: j, dir: dir, rng: rand.New(rand.NewPCG(j.Seed, 9)),
+		say: func(s string) { fmt.Fprintf(os.Stderr, "powercut: pull, %s, %s: %s\n", j.FS, modeName(j), s) },
+		out: &Pulled{FS: j.FS, Mode: string(j.Mode), Mutant: j.Mutant, Seed: j.Seed}}
+	if p.l, err = pull.NewListener("127.0.0.1:0", p.told(), p.say); err != nil {
+		return nil, err
+	}
+	serving, stop := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- p.l.Serve(serving) }()
+	defer func() {
+		stop()
+		err = errors.Join(err, <-done)
+	}()
+	disk := filepath.Join(dir, "disk")
+	if err := makeFile(disk, fsSize(j.FS)); err != nil {
+		return nil, err
+	}
+	if err := vm.Format(ctx, disk, mkfs(j.FS)...); err != nil {
+		return nil, err
+	}
+	for p.out.Deaths < deaths && p.out.Violations == 0 && ctx.Err() == nil {
+		if err := p.life(ctx, disk, true); err != nil {
+			return p.out, err
+		}
+		if p.out.Violations > 0 {
+			break
+		}
+		p.out.Deaths++
+		if err := p.cut(disk); err != nil {
+			return p.out, err
+		}
+	}
+	if p.out.Violations == 0 && ctx.Err() == nil {
+		err = p.life(ctx, disk, false)
+	}
+	return p.out, err
+}
+
+func modeName(j tape.Job) string {
+	return (&Outcome{Mode: string(j.Mode), Mutant: j.Mutant, Recorder: "qemu"}).name()
+}
+
+func (p *plug) told() string { return filepath.Join(p.dir, "told") }
+func (p *plug) log() string  { return filepath.Join(p.dir, "log") }
+
+// life boots the guest, which verifies what it finds and then, if it is to work, works until its end.
+func (p *plug) life(ctx context.Context, disk string, work bool) error {
+	told, err := os.ReadFile(p.told())
+	if err != nil {
+		return err
+	}
+	j := p.job
+	j.Report = fmt.Sprintf("10.0.2.2:%d", p.l.Addr().(*net.TCPAddr).Port) // qemu's name for this host
+	if !work {
+		j.Report = ""
+	}
+	if p.out.Deaths%2 == 1 {
+		j.SysRq = true // it kills itself
+	}
+	b, err := json.Marshal(j)
+	if err != nil {
+		return err
+	}
+	r := vm.Initrd{
+		Init: module + "powercut/guest", Modules: append(modules(j), "virtio-net"),
+		Programs: map[string]string{"untornctl": module + "cmd/untornctl"},
+		Files:    map[string][]byte{"job.json": b, "told": told},
+	}
+	initrd := filepath.Join(p.dir, "initrd")
+	if err := r.Build(ctx, p.parts, initrd); err != nil {
+		return err
+	}
+	if err := makeFile(p.log(), 0); err != nil {
+		return err
+	}
+	if err := copyFile(p.before(), disk); err != nil {
+		return err
+	}
+	rounds := p.l.Rounds()
+	in, cancel := context.WithTimeout(ctx, p.cfg.timeout)
+	defer cancel()
+	cmd := p.parts.Machine(in, initrd, 512,
+		"-blockdev", "driver=file,node-name=f,filename="+disk+",cache.no-flush=on",
+		"-blockdev", "driver=file,node-name=l,filename="+p.log()+",cache.no-flush=on",
+		"-blockdev", "driver=blklogwrites,node-name=d,file=f,log=l,log-sector-size=512,log-super-update-interval=1",
+		"-device", "virtio-blk-pci,drive=d",
+		"-nic", "user,model=virtio-net-pci,restrict=off")
+	killed := make(chan bool, 1)
+	kill := func() {
+		// Once it works and has been told to, unless it does so itself: SIGTERM lets qemu finish what
+		// the disk has been given, and the guest nothing.
+		killed <- p.wait(in, rounds) && !j.SysRq && cmd.Process.Signal(syscall.SIGTERM) == nil
+	}
+	return p.run(cmd, j, work, kill, killed)
+}
+
+// wait returns true when a new round has been told enough.
+func (p *plug) wait(ctx context.Context, rounds int) bool {
+	t := time.NewTicker(20 * time.Millisecond)
+	defer t.Stop()
+	extra := time.Duration(p.rng.IntN(p.job.Millis)) * time.Millisecond
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-t.C:
+		}
+		if s := p.l.Status(); s.Rounds > rounds && s.PageAcks > 50 {
+			select {
+			case <-time.After(extra):
+			case <-ctx.Done():
+			}
+			return true
+		}
+	}
+}
+
+// run shows what the guest says and takes its verdict.
+func (p *plug) run(cmd *exec.Cmd, j tape.Job, work bool, kill func(), killed chan bool) error {
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("qemu: %w", err)
+	}
+	var g sync.WaitGroup
+	if work {
+		g.Go(kill)
+	}
+	failed := ""
+	err = eachLine(out, func(string) {}, func(msg string) {
+		switch kind, rest, _ := strings.Cut(msg, " "); kind {
+		case "RESULT":
+			var r pull.Result
+			if json.Unmarshal([]byte(rest), &r) == nil {
+				p.out.Last, p.out.Violations = &r, r.Violations
+				p.say(fmt.Sprintf("verified after %d deaths: %d rounds told, %d page and %d record acknowledgements, %d pages recovered, %d violations",
+					p.out.Deaths, r.Rounds, r.PageAcks, r.RecordAcks, r.Installed, r.Violations))
+			}
+		case "FAIL":
+			failed = rest
+		default:
+			p.say(msg)
+		}
+	})
+	werr := cmd.Wait()
+	if work && p.out.Violations == 0 && failed == "" {
+		g.Wait()
+		if ours := <-killed; !ours && !j.SysRq {
+			return fmt.Errorf("the guest ended before it was killed: %w: %s", errors.Join(err, werr), errs.String())
+		}
+		return nil
+	}
+	if failed != "" {
+		return fmt.Errorf("the guest: %s", failed)
+	}
+	return errors.Join(err, werr)
+}
+
+// cut makes the disk what a power cut at the log's end leaves of it.
+func (p *plug) cut(disk string) error {
+	log, err := os.Open(p.log())
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	st, err := log.Stat()
+	if err != nil {
+		return err
+	}
+	l, err := blocklog.Read(log, st.Size())
+	if err != nil {
+		return err
+	}
+	// The disk has everything: what is not to have landed is taken back from what it was before.
+	base, err := os.OpenFile(p.before(), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	r := &blocklog.Replay{Log: l, Window: blocklog.Window{Len: fsSize(p.job.FS)}, Medium: base}
+	for range l.Entries {
+		if err := r.Step(); err != nil {
+			return err
+		}
+	}
+	cs := blocklog.Choices(r.Pending(), 24, p.rng)
+	c := cs[p.rng.IntN(len(cs))]
+	p.out.Unflushed += len(r.Pending())
+	p.out.Landed = c.Name
+	p.say(fmt.Sprintf("power cut: of %d unflushed writes landed: %s", len(r.Pending()), c.Name))
+	if err := r.Apply(base, c); err != nil {
+		return err
+	}
+	return copyFile(disk, p.before())
+}
+
+func (p *plug) before() string { return filepath.Join(p.dir, "before") }
+
+// copyFile copies sparsely.
+func copyFile(to, from string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	st, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	if err := makeFile(to, st.Size()); err != nil {
+		return err
+	}
+	out, err := os.OpenFile(to, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	err = chunks(in, func(off int64, b []byte) error {
+		_, err := out.WriteAt(b, off)
+		return err
+	})
+	return errors.Join(err, out.Close())
+}
+
+// plugs pulls the plug with doublewrite and with whatever else was asked for, and reports.
+func (c *config) plugs(ctx context.Context, parts vm.Parts, list []tape.Job) error {
+	var all []*Pulled
+	wrong := false
+	for _, j := range list {
+		if j.Recorder != "qemu" || j.Mode == "none" && c.fs == "" || c.fs == "" && j.Mutant != "" {
+			continue // the suite pulls the plug of the unbroken engine only
+		}
+		j.Pull = true
+		o, err := c.pullPlug(ctx, parts, j, c.deaths)
+		if o != nil {
+			all = append(all, o)
+			wrong = wrong || (o.Violations > 0) != (o.Mutant != "")
+		}
+		if err != nil {
+			return errors.Join(err, c.reportPlugs(all))
+		}
+	}
+	if err := c.reportPlugs(all); err != nil {
+		return err
+	}
+	if wrong && ctx.Err() == nil {
+		return errNotSo
+	}
+	return nil
+}
+
+func (c *config) reportPlugs(all []*Pulled) error {
+	return c.tell(map[string]any{"schema": 1, "pulls": all}, func(w io.Writer) {
+		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(tw, "fs\tmode, mutant\tdeaths\tunflushed writes\tacks told\tpages recovered\tviolations")
+		for _, o := range all {
+			var acks, installed uint64
+			if o.Last != nil {
+				acks, installed = o.Last.PageAcks+o.Last.RecordAcks, o.Last.Installed
+			}
+			fmt.Fprintf(tw, "%s\t%s\t%d\t%d\t%d\t%d\t%d\n", o.FS, modeName(tape.Job{Mode: untorn.Mode(o.Mode), Mutant: o.Mutant}),
+				o.Deaths, o.Unflushed, acks, installed, o.Violations)
+		}
+		tw.Flush()
+	})
+}
