@@ -26,6 +26,9 @@ const (
 	// and otherwise an error (Atomic) or the doublewrite (Auto).
 	Atomic Mode = "atomic"
 	Auto   Mode = "auto"
+	// FullPage is the engine's with the second copy in the log; Shadow has both.
+	FullPage Mode = "fullpage"
+	Shadow   Mode = "shadow"
 )
 
 // ErrUsage is in every error about a configuration that makes no sense.

@@ -7,7 +7,9 @@ type trait struct {
 	engine   bool // the engine's own, not a baseline of this package
 	compared bool // says something beside the others: the bare command shows it
 	unsafe   bool // asks for Config.Unsafe
-	bound    string
+	// logsImages: pages go to the log, too, which checkpoints must then keep short.
+	logsImages bool
+	bound      string
 	// gives is what pages are protected by; loses what a power cut can do to pages all the same. Both
 	// go on from "it".
 	gives, loses string
@@ -26,6 +28,12 @@ func traits() []trait {
 		}, {
 			mode: Auto, engine: true, bound: boundDoublewrite,
 			gives: "has pages written whole by the drive, or repaired from their copies", loses: losesNothing,
+		}, {
+			mode: FullPage, engine: true, compared: true, logsImages: true, bound: boundFlushed,
+			gives: "repairs a torn page from its image in the log", loses: losesNothing,
+		}, {
+			mode: Shadow, engine: true, logsImages: true, bound: boundDoublewrite,
+			gives: "repairs a torn page from its copy, and compares it with its image in the log", loses: losesNothing,
 		}, {
 			mode: Detect, engine: true, compared: true, bound: boundFlushed,
 			gives: "finds torn pages", loses: "can tear any page that is being written: it is found, and only a backup brings it back",

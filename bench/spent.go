@@ -69,7 +69,10 @@ func (s *session) spent(a, b *snapshot) []Spent {
 
 // waitsFor is the last place of a page that a call waits for.
 func (s *session) waitsFor() stages.Where {
+	t, _ := s.c.Mode.trait()
 	switch {
+	case s.c.Ack == "protected" && t.logsImages && s.kind == boundFlushed && s.c.LogBytes == 0:
+		return stages.InQueue // each write logs its image, and the image is durable before the page leaves
 	case s.c.Ack == "durable" || s.c.Ack == "protected" && s.kind != boundDoublewrite:
 		return stages.InFlush
 	case s.c.Ack == "protected":

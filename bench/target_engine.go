@@ -34,7 +34,7 @@ func engineOptions(c *Config, dir, walDir, dwbDir string) untorn.Options {
 		BatchBytes: c.BatchBytes, DWBSync: dwbSyncs[c.DWBSync], Batches: c.Batches, Unflushed: min(batchesUnflushed, batches),
 		Memory: max(memory, 64<<20), Unsafe: t.unsafe,
 	}
-	if c.LogBytes == 0 { // little goes into the log: do not zero 64 MiB of it first
+	if c.LogBytes == 0 && !t.logsImages { // little goes into the log: do not zero 64 MiB of it first
 		o.SegmentBytes = 8 << 20
 	}
 	return o
@@ -69,7 +69,7 @@ const logKept = 192 << 20
 
 func (t *engineTarget) checkpoints() {
 	defer close(t.idle)
-	if t.c.LogBytes == 0 {
+	if m, _ := t.c.Mode.trait(); t.c.LogBytes == 0 && !m.logsImages {
 		return
 	}
 	t.err = checkpointLog(t.e, t.stop)

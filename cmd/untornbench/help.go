@@ -31,6 +31,8 @@ Modes
   doublewrite  a batch of pages goes to the doublewrite file, is flushed, is written in place, is
                flushed; a torn page is repaired from its copy
   atomic       every write with RWF_ATOMIC; only where hwprobe proves that to be enough
+  fullpage     the log holds the second copy: an image at the first write after a checkpoint, or at
+               every write of pages without a log record (run -log)
   detect       checksums only: a torn page is found, not repaired
   none         nothing: the floor
   naive        baseline: page by page, copy, flush, in place, flush
@@ -74,8 +76,9 @@ Where
   -wal-dir W       the engine's log elsewhere, -dwb-dir B its doublewrite file: other devices
   -keep            leave the scratch directories
 What
-  -mode M          doublewrite (default), atomic, detect, none, naive or naive-batch: see
-                   untornbench -h; auto takes atomic in hardware or else doublewrite
+  -mode M          doublewrite (default), atomic, fullpage, detect, none, naive or naive-batch: see
+                   untornbench -h; auto takes atomic in hardware or else doublewrite; shadow is
+                   doublewrite with an image in the log beside it, for comparing them
   -unsafe          allows mode none, which can lose pages by design
   -ack LEVEL       what a call waits for: durable in place, protected by a copy, its log record, or
                    only acceptance (default durable; the baselines know no other)
