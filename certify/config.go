@@ -71,6 +71,8 @@ func (c Config) Validate() error {
 	case untorn.ModeDoublewrite, untorn.ModeAtomic, untorn.ModeAuto:
 	case untorn.ModeDetect, untorn.ModeNone:
 		errs = append(errs, fmt.Errorf("mode %s does not promise whole pages: there is nothing to certify", c.Mode))
+	case untorn.ModeFullpage, untorn.ModeShadow:
+		errs = append(errs, fmt.Errorf("mode %s cannot be certified: torture does not replay records into pages, as it asks for", c.Mode))
 	default:
 		errs = append(errs, fmt.Errorf("unknown mode %q (doublewrite, atomic, auto)", c.Mode))
 	}

@@ -75,7 +75,7 @@ func TestRun(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "profile.json")
 	var steps []string
 	p, err := Run(t.Context(), Config{
-		Dir: dir, WALDir: filepath.Join(dir, "w"), Explore: 2 * time.Second, Rounds: 2, Quick: true,
+		Dir: dir, WALDir: filepath.Join(dir, "w"), Explore: time.Second, Rounds: 2, Quick: true,
 		Done: func(step, _ string, p *Profile) error {
 			steps = append(steps, step)
 			if p.Verdict != Incomplete {
@@ -139,7 +139,7 @@ func TestInterrupted(t *testing.T) {
 
 func TestConfigs(t *testing.T) {
 	for _, c := range []Config{
-		{}, {Dir: "x", Mode: untorn.ModeNone}, {Dir: "x", Mode: untorn.ModeDetect}, {Dir: "x", Mode: "odd"},
+		{}, {Dir: "x", Mode: untorn.ModeNone}, {Dir: "x", Mode: untorn.ModeDetect}, {Dir: "x", Mode: "odd"}, {Dir: "x", Mode: untorn.ModeFullpage},
 		{Dir: "x", PageBytes: 5000}, {Dir: "x", Rounds: -1},
 	} {
 		if p, err := Run(t.Context(), c); err == nil || p != nil {

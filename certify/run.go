@@ -190,6 +190,9 @@ func (r *runner) explore(ctx context.Context) (string, error) {
 // torture runs the engine in scratch directories of every place: as it is, on a throttled disk, and
 // on a small file system of its own that is full now and then. Some children die of memory.
 func (r *runner) torture(ctx context.Context) (string, error) {
+	if v := &r.p.Places[0].Atomic; r.c.Mode == untorn.ModeAtomic && !v.Relaxed() && r.c.AtomicOverride != v.Rule {
+		return "not run: the engine refuses mode atomic here, by rule " + v.Rule, nil
+	}
 	fewer := max(2, r.c.Rounds/5)
 	kills, violations := 0, 0
 	fs := r.p.Places[0].Capture.Mount

@@ -70,6 +70,8 @@ func (c *child) stoppedBy(err error) event {
 		ev.a = lackedSpace
 	case errors.Is(err, syscall.ENOMEM):
 		ev.a = lackedMemory
+	case errors.Is(err, untorn.ErrNotAtomic):
+		ev.a = lackedProof
 	}
 	if c.e == nil {
 		ev.b = 1

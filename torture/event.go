@@ -52,6 +52,7 @@ const (
 	lackedNothing = iota
 	lackedSpace
 	lackedMemory
+	lackedProof // of atomic writes: mode atomic is refused here
 )
 
 // event is one message. On the wire it has a fixed part and its text.

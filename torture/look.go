@@ -45,6 +45,9 @@ func look(j *job, m *model) error {
 	m.image = func(tag uint32, no uint64) []byte { return rawPage(ctx, e, tag, no) }
 	_, _, err = survey(ctx, e, j, m)
 	m.image = nil
+	if errors.Is(err, untorn.ErrNotAtomic) { // it is no fault to refuse what is not proven
+		return errors.Join(err, e.Close(ctx))
+	}
 	if err != nil {
 		m.violate("surveying the opened directory: %v", err)
 	}

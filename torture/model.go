@@ -37,7 +37,7 @@ type tally struct {
 	opens, recoveries, installed, refused, waited              uint64
 	noSpace, opensNoSpace, stopsNoSpace, stopsNoMemory         uint64
 	violations                                                 []Violation
-	full                                                       string // the disk is: no verdict on the engine
+	unfit                                                      string // why this place cannot be tried: no verdict on the engine
 }
 
 // ending is how the directory was left.
@@ -123,7 +123,9 @@ func (m *model) stopped(e *event) {
 	case e.a == lackedMemory && m.lacks.memory:
 		m.tally.stopsNoMemory++
 	case e.a == lackedSpace && !m.lacks.space:
-		m.tally.full = e.text
+		m.tally.unfit = "no room for the run: " + e.text
+	case e.a == lackedProof:
+		m.tally.unfit = e.text
 	case e.a == lackedSpace && e.b == 1:
 		m.tally.opensNoSpace++
 	case e.a == lackedSpace && atomicOf(m.mode):

@@ -108,7 +108,7 @@ func TestModel(t *testing.T) {
 func TestModelNoSpace(t *testing.T) {
 	m := newModel(untorn.ModeDoublewrite, 1)
 	m.emit(event{kind: evStopped, a: 1, text: "disk full"})
-	if m.tally.full == "" || len(m.tally.violations) > 0 {
+	if m.tally.unfit == "" || len(m.tally.violations) > 0 {
 		t.Errorf("%+v", m.tally)
 	}
 }
@@ -127,6 +127,7 @@ func TestStopped(t *testing.T) {
 		{name: "no space, running", mode: untorn.ModeDoublewrite, lacks: lacking{space: true}, a: lackedSpace, wrong: true},
 		{name: "no space, copy on write", mode: untorn.ModeAtomic, lacks: lacking{space: true}, a: lackedSpace},
 		{name: "no space to open", mode: untorn.ModeDetect, lacks: lacking{space: true}, a: lackedSpace, b: 1},
+		{name: "atomic writes unproven", mode: untorn.ModeAtomic, a: lackedProof, full: true},
 		{name: "no memory", mode: untorn.ModeDoublewrite, lacks: lacking{memory: true}, a: lackedMemory},
 		{name: "no memory, nobody took it", mode: untorn.ModeDoublewrite, a: lackedMemory, wrong: true},
 		{name: "a bug, short of all", mode: untorn.ModeAtomic, lacks: lacking{true, true}, wrong: true},
@@ -134,7 +135,7 @@ func TestStopped(t *testing.T) {
 		m := newModel(c.mode, 1)
 		m.lacks = c.lacks
 		m.apply(&event{kind: evStopped, a: c.a, b: c.b, text: "x"})
-		if wrong, full := len(m.tally.violations) > 0, m.tally.full != ""; wrong != c.wrong || full != c.full {
+		if wrong, full := len(m.tally.violations) > 0, m.tally.unfit != ""; wrong != c.wrong || full != c.full {
 			t.Errorf("%s: violation %v, ends the run %v", c.name, wrong, full)
 		}
 	}

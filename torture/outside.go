@@ -3,6 +3,7 @@ package torture
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -112,7 +113,7 @@ func (j *Judge) Told(events []byte) error {
 func (j *Judge) Closed() bool { return j.m.end == endClosed }
 
 // Stopped is what the workload said when its engine failed for lack of space, or "".
-func (j *Judge) Stopped() string { return j.m.tally.full }
+func (j *Judge) Stopped() string { return j.m.tally.unfit }
 
 // Violations are those found so far.
 func (j *Judge) Violations() []Violation { return j.m.tally.violations }
@@ -151,8 +152,8 @@ func (j *Judge) Look(w *Work) (*Result, error) {
 	case <-time.After(lookLimit):
 		return nil, fmt.Errorf("opening, surveying or closing %s takes more than %s", w.Dir, lookLimit)
 	}
-	if j.m.tally.full != "" {
-		return nil, fmt.Errorf("no room for the run: %s", j.m.tally.full)
+	if j.m.tally.unfit != "" {
+		return nil, errors.New(j.m.tally.unfit)
 	}
 	j.res.add(&j.m.tally)
 	j.res.ElapsedSeconds = time.Since(begun).Seconds()

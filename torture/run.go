@@ -233,8 +233,8 @@ func (r *runner) rounds(ctx context.Context) error {
 
 // judge takes what was found into the result. A directory with a violation is not used any longer.
 func (r *runner) judge(anew bool) error {
-	if full := r.m.tally.full; full != "" {
-		return fmt.Errorf("no room for the run: %s", full)
+	if why := r.m.tally.unfit; why != "" {
+		return errors.New(why)
 	}
 	found := r.wrong()
 	r.tally()
@@ -304,7 +304,7 @@ func (r *runner) round(ctx context.Context) error {
 	return r.look()
 }
 
-func (r *runner) wrong() bool { return len(r.m.tally.violations) > 0 || r.m.tally.full != "" }
+func (r *runner) wrong() bool { return len(r.m.tally.violations) > 0 || r.m.tally.unfit != "" }
 
 func (r *runner) job() *job {
 	j := &job{

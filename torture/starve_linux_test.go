@@ -19,7 +19,7 @@ func TestFull(t *testing.T) {
 		{Starve: Starve{Full: "ext4"}},
 		{Starve: Starve{Full: "xfs"}, Mode: untorn.ModeAtomic, AtomicOverride: "8"},
 	} {
-		c.Dir, c.Rounds, c.Seed = filepath.Join(t.TempDir(), "t"), 4, 7
+		c.Dir, c.Rounds, c.Seed = filepath.Join(t.TempDir(), "t"), 3, 7
 		if c.Mode == untorn.ModeAtomic && os.Geteuid() != 0 {
 			continue // without a file system of its own, what the rest of the machine has decides
 		}
@@ -53,7 +53,7 @@ func TestMemory(t *testing.T) {
 	dir := t.TempDir()
 	r, err := Run(t.Context(), Config{
 		Dir: filepath.Join(dir, "t"), WALDir: filepath.Join(dir, "w"), DWBDir: filepath.Join(dir, "b"), PageBytes: 8192,
-		Rounds: 4, Seed: 3, Starve: Starve{Memory: true},
+		Rounds: 3, Seed: 3, Starve: Starve{Memory: true},
 	})
 	if err != nil || r.Violations != 0 || r.MemoryKills+int(r.StopsNoMemory) == 0 || r.MemoryLimit == "" {
 		t.Fatalf("%v: %+v", err, r)
