@@ -178,9 +178,6 @@ func (p *places) look() (presence, error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return 0, &Error{Op: "open", File: p.superPath(), Err: err}
 	}
-	if p.o.MustExist || p.o.ReadOnly {
-		return 0, &Error{Op: "open", File: p.o.Dir, Err: ErrNotEngine}
-	}
 	for _, d := range p.folders() {
 		if _, err := p.o.FS.Stat(marker(filepath.Dir(d))); err == nil {
 			continue // of a creation in this very place that never finished
@@ -195,6 +192,9 @@ func (p *places) look() (presence, error) {
 		if len(list) > 0 {
 			return 0, &Error{Op: "open", File: p.o.Dir, Err: fmt.Errorf("%w: %s is not empty", ErrNoSuper, d)}
 		}
+	}
+	if p.o.MustExist || p.o.ReadOnly {
+		return 0, &Error{Op: "open", File: p.o.Dir, Err: ErrNotEngine}
 	}
 	return absent, nil
 }

@@ -18,6 +18,21 @@ import (
 
 func in(op *ring.Op, part string) bool { return strings.Contains(op.File.Name(), part) }
 
+// TestLostSuperIsSaid: whoever opens a directory whose super is gone is told so, and not that it is no
+// engine's, with MustExist and read-only too: untornctl recover is one of those.
+func TestLostSuperIsSaid(t *testing.T) {
+	o := small(t)
+	e := open(t, o)
+	create(t, e, "table", untorn.FileOptions{Pages: 1})
+	mustClose(t, e)
+	must(t, os.Remove(filepath.Join(o.Dir, "super")))
+	for _, x := range []untorn.Options{o, {Dir: o.Dir, MustExist: true}, {Dir: o.Dir, ReadOnly: true}} {
+		if _, err := untorn.Open(ctx, x); !errors.Is(err, untorn.ErrNoSuper) {
+			t.Errorf("MustExist %v, ReadOnly %v: %v", x.MustExist, x.ReadOnly, err)
+		}
+	}
+}
+
 // cutAll opens every crash state of what was recorded.
 func cutAll(t *testing.T, d *sim.Disk, x sim.Explore, onlyFile string) {
 	log := d.Log()
