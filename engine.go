@@ -45,29 +45,30 @@ const (
 
 // Engine is an open directory. All methods may be called from any goroutine.
 type Engine struct {
-	o       Options
-	places  places
-	rings   []ring.Ring
-	page    ring.Ring // doublewrite and destinations
-	poison  *stages.Poison
-	gate    gate
-	report  *Report
-	mounts  []fsys.Mount
-	flushes []string // what a flush is worth in each place
-	opened  time.Time
-	state   rootState
-	walDir  *walstage.Dir // read-only, or until the log starts
-	log     *walstage.Log // nil when read-only
-	frames  *aligned.Pool
-	regErr  error // why frames are not registered with the ring
-	dwb     *dwbstage.Stage
-	data    *datastage.Stage
-	reclaim *reclaim.Stage
-	group   stages.Group
-	dwbDone <-chan struct{}
-	calls   callPool
-	images  imageRing
-	ckpt    checkpoints
+	o        Options
+	places   places
+	rings    []ring.Ring
+	page     ring.Ring // doublewrite and destinations
+	poison   *stages.Poison
+	gate     gate
+	report   *Report
+	mounts   []fsys.Mount
+	flushes  []string // what a flush is worth in each place
+	opened   time.Time
+	state    rootState
+	walDir   *walstage.Dir // read-only, or until the log starts
+	log      *walstage.Log // nil when read-only
+	frames   *aligned.Pool
+	regErr   error // why frames are not registered with the ring
+	dwb      *dwbstage.Stage
+	data     *datastage.Stage
+	reclaim  *reclaim.Stage
+	group    stages.Group
+	dwbDone  <-chan struct{}
+	calls    callPool
+	images   imageRing
+	ckpt     checkpoints
+	watchdog watchdog
 
 	mu     sync.Mutex // files, holds; never held over I/O
 	files  map[string]*File
@@ -390,6 +391,7 @@ func (e *Engine) release() error {
 			errs = append(errs, err)
 		}
 	}
+	e.stopWatchdog()
 	for _, r := range e.rings {
 		errs = append(errs, r.Close())
 	}

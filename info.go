@@ -143,10 +143,36 @@ type Stats struct {
 	Images, ImageBytes uint64
 	// Checkpoints counts them, and says how far one under way has come.
 	Checkpoints CheckpointStats
+	// SlowIO says whether the drive has stopped answering.
+	SlowIO SlowIO
+	// Recovery is what an open would have to do after a crash now.
+	Recovery RecoveryEstimate
 	// PageTime is where accepted pages spent their time, all stages together.
 	PageTime stages.PageTime
 	// Retention says how much of the log is kept, and for whom.
 	Retention Retention
+}
+
+// RecoveryEstimate is what an open reads after a crash: the log from the last checkpoint's redo on,
+// and the doublewrite file.
+type RecoveryEstimate struct {
+	Bytes int64
+	// Rate is how many of them this directory's last recovery got through in a second, replay by the
+	// caller not included, and Time what follows for Bytes. 0 = the last open had nothing to recover.
+	Rate float64
+	Time time.Duration
+}
+
+func (e *Engine) recoveryEstimate() RecoveryEstimate {
+	st := e.current()
+	r := RecoveryEstimate{Bytes: int64(e.log.End()-max(st.Redo.LSN, e.log.Oldest())) + geometry(st).FileBytes()}
+	if p := e.report; p != nil && !p.Clean && p.Took > 0 {
+		r.Rate = float64(p.DWBBytes+p.Log.ReadBytes) / p.Took.Seconds()
+	}
+	if r.Rate > 0 {
+		r.Time = time.Duration(float64(r.Bytes) / r.Rate * float64(time.Second))
+	}
+	return r
 }
 
 // ResetDistributions makes the distributions in Stats begin anew, without the counters: what a
@@ -176,8 +202,10 @@ func (e *Engine) Stats() Stats {
 	if e.log != nil {
 		s.Log = e.log.Stats()
 		s.Retention = e.Retention()
+		s.Recovery = e.recoveryEstimate()
 	}
 	s.Checkpoints = e.ckpt.snapshot()
+	s.SlowIO = e.watchdog.snapshot()
 	if r, ok := e.page.(ring.StatsRing); ok {
 		s.Ring = r.Stats()
 	}

@@ -31,6 +31,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	e := newEngine(o.withDefaults())
 	err := e.open(ctx)
 	if err == nil {
+		e.startWatchdog()
 		e.startCheckpoints()
 		e.announce()
 		return e, nil

@@ -100,6 +100,9 @@ type Options struct {
 
 	// IdleFlush is how long a written page may stay unflushed when nobody waits for it. 0 = 20 ms.
 	IdleFlush time.Duration
+	// SlowIO is after how long without any completion, with I/O in flight, Stats and the logger say
+	// so. 0 = 5 s, where the operating system does the I/O; negative = never.
+	SlowIO time.Duration
 
 	// Unsafe allows what can lose data by design: files in mode "none".
 	Unsafe bool
@@ -180,6 +183,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Unflushed == 0 {
 		o.Unflushed = min(2, o.Batches)
+	}
+	if o.SlowIO == 0 {
+		o.SlowIO = defaultSlowIO
+		if o.NewRing != nil {
+			o.SlowIO = -1
+		}
 	}
 	if o.IdleFlush == 0 {
 		o.IdleFlush = defaultIdleFlush

@@ -32,6 +32,7 @@ func (s *Stage) submitDoublewrite() bool {
 	s.encode(b, a)
 	s.left(b, 0)
 	s.inFlight = append(s.inFlight, b)
+	s.meter.InFlight(len(b.Entries))
 	s.submitRegion(b)
 	if s.cfg.Mutants.Has(stages.FlushNotCovering) && !s.cfg.DSync {
 		s.regions.Reaped(b.Num)

@@ -424,6 +424,7 @@ func (s *Stage) credit(c stages.Credit) {
 	way := 1
 	if b.Region >= 0 {
 		way = 0
+		s.meter.InFlight(-len(b.Entries))
 		was := s.regions.W()
 		if !s.cfg.Mutants.Has(stages.ReuseEarly) {
 			s.regions.Retire(b.Num)

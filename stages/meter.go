@@ -11,10 +11,11 @@ import (
 // Meter is what one stage measures of itself. Its owner is the stage; Snapshot and Reset may be
 // called by anyone. Nothing of it allocates but Snapshot and NewMeter.
 type Meter struct {
-	name  string
-	inbox func() (depth, capacity int)
-	start time.Time
-	busy  atomic.Int64 // ns
+	name     string
+	inbox    func() (depth, capacity int)
+	start    time.Time
+	busy     atomic.Int64 // ns
+	inFlight atomic.Int64 // pages
 
 	mu         sync.Mutex
 	wait       *hdrhistogram.Histogram // ns
@@ -65,6 +66,9 @@ func (m *Meter) Service(d time.Duration, pages int) {
 	m.pages += uint64(pages)
 	m.mu.Unlock()
 }
+
+// InFlight adds to the pages of batches on their way.
+func (m *Meter) InFlight(pages int) { m.inFlight.Add(int64(pages)) }
 
 // Flush records how long one flush took, and how many pages it covered.
 func (m *Meter) Flush(d time.Duration, pages int) {
@@ -123,6 +127,7 @@ type StageStats struct {
 	Busy          time.Duration // of the stage's goroutine
 	BusyShare     float64       // of the wall time since the engine opened
 	Pages         uint64        // that went through
+	PagesInFlight int64         // of doublewrite batches: written or being written, and not safe in place
 	Flushes       uint64
 	WaitNanos     Quantiles // a message, between being sent and being taken up
 	ServiceNanos  Quantiles // a batch
@@ -147,7 +152,7 @@ func QuantilesOf(h *hdrhistogram.Histogram) Quantiles {
 
 // Snapshot returns the figures so far.
 func (m *Meter) Snapshot() StageStats {
-	s := StageStats{Name: m.name, Busy: time.Duration(m.busy.Load())}
+	s := StageStats{Name: m.name, Busy: time.Duration(m.busy.Load()), PagesInFlight: m.inFlight.Load()}
 	if m.inbox != nil {
 		s.InboxDepth, s.InboxCapacity = m.inbox()
 	}
