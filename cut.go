@@ -173,7 +173,7 @@ func (e *Engine) scanLog(ctx context.Context, st *super.State, ev walstage.Evide
 	case len(st.Cuts) >= super.MaxCuts:
 		return nil, errors.Join(err, fmt.Errorf("%w: %d cuts", super.ErrFull, len(st.Cuts)))
 	}
-	cut, cerr := e.walDir.CutAt(ctx, bad, to, ev.Known, st.Epoch-1)
+	cut, cerr := e.walDir.CutAt(ctx, bad, ev.Start, to, ev.Known, st.Epoch-1)
 	if cerr != nil {
 		return nil, errors.Join(err, cerr)
 	}

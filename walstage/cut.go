@@ -133,8 +133,8 @@ func (l *Log) TruncateAfter(ctx context.Context, lsn page.LSN, persist func(Cut)
 // CutAt is the cut that gives a corrupt log up from point on: e is what Scan said, known the claims it
 // had, epoch the last one the log was written in. Nothing is changed: the caller makes the cut durable,
 // scans again with it, and Repair then erases what is given up. The point is the end of a record before
-// the damage; nobody guesses it.
-func (d *Dir) CutAt(ctx context.Context, e *CorruptError, point page.LSN, known []Claim,
+// the damage, or start, where the scan began; nobody guesses it.
+func (d *Dir) CutAt(ctx context.Context, e *CorruptError, start, point page.LSN, known []Claim,
 	epoch uint64) (Cut, error) {
 	fail := func(format string, args ...any) (Cut, error) {
 		return Cut{}, &Error{Op: "recover to a point", File: d.o.Dir, LSN: point,
@@ -146,9 +146,14 @@ func (d *Dir) CutAt(ctx context.Context, e *CorruptError, point page.LSN, known 
 	if point > e.Good {
 		return fail("the last record before the damage ends at LSN %d", e.Good)
 	}
-	intact := source{&d.o, d.segs, func() page.LSN { return e.Good }}
-	if err := intact.boundary(ctx, point); err != nil {
-		return Cut{}, err
+	if point != start && point != e.Good {
+		r, err := d.source().recordBefore(ctx, point)
+		if err != nil {
+			return Cut{}, err
+		}
+		if r.End != point {
+			return fail("no record ends there; the last one before the damage ends at LSN %d", e.Good)
+		}
 	}
 	// What comes next begins above every LSN there can have been.
 	to := max(e.LSN, e.IntactThrough, e.Evidence.LSN)
@@ -171,33 +176,45 @@ func (d *Dir) CutAt(ctx context.Context, e *CorruptError, point page.LSN, known 
 
 // boundary refuses a position inside a record.
 func (s source) boundary(ctx context.Context, lsn page.LSN) error {
-	if lsn >= s.limit() {
+	if lsn == 0 || lsn >= s.limit() {
 		return nil
 	}
+	in, err := s.recordBefore(ctx, lsn)
+	if err == nil && in.Start < lsn && lsn < in.End {
+		err = s.fail("find record", lsn, fmt.Errorf("%w: it is inside of one", ErrNoRecord))
+	}
+	return err
+}
+
+// recordBefore returns the positions of the record that holds the byte before lsn, or zeros when none
+// does.
+func (s source) recordBefore(ctx context.Context, lsn page.LSN) (found Record, err error) {
+	if err := ctx.Err(); err != nil {
+		return found, err
+	}
+	lsn--
 	seg := s.segs.acquire(lsn)
 	if seg == nil {
-		return s.fail("find record", lsn, s.segs.missing())
+		return found, s.fail("find record", lsn, s.segs.missing())
 	}
 	defer s.segs.release(seg)
 	w := newWalker(s.o, 16<<10)
 	p, err := s.skip(w, place{seg, s.segs.near(seg, seg.off(lsn), s.o.Block)}, lsn)
 	if err != nil {
-		return err
+		return found, err
 	}
 	g, err := w.groupAt(p)
 	if isDamage(err) {
-		return nil // behind the segment's last group
+		return found, nil // behind the segment's last group
 	}
 	if err != nil {
-		return err
+		return found, err
 	}
-	inside := false
 	_, err = visitGroup(&g, 0, func(r Record) bool {
-		inside = inside || r.Start < lsn && lsn < r.End
+		if r.Start <= lsn && lsn < r.End {
+			found = Record{Start: r.Start, End: r.End}
+		}
 		return true
 	})
-	if err == nil && inside {
-		err = s.fail("find record", lsn, fmt.Errorf("%w: it is inside of one", ErrNoRecord))
-	}
-	return err
+	return found, err
 }

@@ -351,7 +351,7 @@ func point(dir *Dir, claim Claim, to page.LSN) (Cut, error) {
 	if !errors.As(err, &e) {
 		return Cut{}, fmt.Errorf("no corruption: %w", err)
 	}
-	return dir.CutAt(bg, e, to, []Claim{claim}, 2)
+	return dir.CutAt(bg, e, 0, to, []Claim{claim}, 2)
 }
 
 func recoverToPoint(t *testing.T, d *sim.Disk, recs []Record, claim Claim, to page.LSN, keep int) {

@@ -239,8 +239,12 @@ func (r *headerRing) close() error {
 func (r *headerRing) put(o *Options, method Commit, g *group) error {
 	r.number++
 	h := HeaderCopy{Number: r.number, Durable: g.end, engine: o.EngineID}
-	h.encode(r.buf, g.buf[:groupHeaderSize])
-	off := int64((r.number-1)%headerSlots) * int64(o.Block)
+	return r.write(o, method, &h, g.buf[:groupHeaderSize])
+}
+
+func (r *headerRing) write(o *Options, method Commit, h *HeaderCopy, head []byte) error {
+	h.encode(r.buf, head)
+	off := int64((h.Number-1)%headerSlots) * int64(o.Block)
 	r.op = ring.Op{Kind: ring.Write, File: r.file, Off: off, Buf: r.buf}
 	if method == CommitDSync {
 		r.op.Flags = ring.DSync

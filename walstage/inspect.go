@@ -196,7 +196,8 @@ func (p *Peek) Begin() (lsn page.LSN, ok bool) {
 }
 
 // Walk calls visit for each whole group from the one that holds from on, until it returns false or
-// no group follows: end is the position where one is missing, reason says why. A group is valid
+// no group follows: end is the position where one is missing, reason says why. Damage in the same
+// segment before from is passed over. A group is valid
 // until visit returns. err is a failed read, or ErrTruncated when no segment holds from.
 func (p *Peek) Walk(ctx context.Context, from page.LSN, visit func(*GroupHead) bool) (end page.LSN,
 	reason, err error) {
@@ -224,6 +225,10 @@ func (p *Peek) Walk(ctx context.Context, from page.LSN, visit func(*GroupHead) b
 		if err != nil {
 			if !isDamage(err) {
 				return at.lsn(), nil, err
+			}
+			if q, ok := w.nextWhole(ctx, at); ok && at.lsn() < from {
+				at, w.linked = q, false // damage before what was asked for
+				continue
 			}
 			return at.lsn(), err, nil
 		}

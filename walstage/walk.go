@@ -116,6 +116,19 @@ func (w *walker) step(p place, after func(*segment) *segment) (g foundGroup, at 
 	return g, p, err
 }
 
+// nextWhole finds the first whole group of p's segment behind p.
+func (w *walker) nextWhole(ctx context.Context, p place) (found place, ok bool) {
+	p.off += int64(w.o.Block)
+	_ = w.search(ctx, p, func(q place, _ groupHeader) bool {
+		if _, err := w.groupAt(q); err != nil {
+			return false
+		}
+		found = q
+		return true
+	})
+	return found, found.seg != nil
+}
+
 // search goes over every block from p to the segment's end and calls visit with each valid group
 // header. It returns a failed read only after it has looked at everything behind it as well.
 func (w *walker) search(ctx context.Context, p place, visit func(place, groupHeader) bool) error {

@@ -13,6 +13,7 @@ var recoverCommand = command{
 	run: runRecover,
 	help: `
 usage: untornctl recover D [-dry-run] [-accept-loss] [-to-lsn N] [-json FILE]
+       untornctl recover D -salvage DIR [-json FILE]
 
 Opens the engine directory D as its owner would, which recovers it, lists every page that was
 touched with source, LSN and reason, and closes it in order.
@@ -23,32 +24,41 @@ touched with source, LSN and reason, and closes it in order.
   -to-lsn N      give a corrupt log up from LSN N on: N is the end of a record before the damage, and
                  the error of a recovery without it names the last one. Everything behind it is
                  erased; pages may be newer than what is left of the log. Look first: with -dry-run
+  -salvage DIR   copy what is intact to DIR instead, which must be empty or not be there: every whole
+                 group of the log wherever damage lies between, super, doublewrite and data files.
+                 Nothing in D changes. The copy is not recovered: dump and recover -to-lsn it
 ` + whereHelp + `  -json FILE     the report for scripts, "-" for standard output
 
-Exit: 0 recovered (or would be), 1 pages are, or would be, lost, 2 usage, 3 could not run: in use,
-not there, or damaged in another way; the message says which.
+Exit: 0 recovered (or would be), 1 pages are, or would be, lost, or -salvage could not read all,
+2 usage, 3 could not run: in use, not there, or damaged in another way; the message says which.
 
 Examples
   untornctl recover /srv/data -dry-run
   untornctl recover /srv/data
-  untornctl recover /srv/data -to-lsn 93232 -dry-run
+  untornctl recover /srv/data -salvage /srv/saved
+  untornctl recover /srv/saved -to-lsn 93232
 `}
 
 func runRecover(ctx context.Context, k *call) error {
 	var w where
 	var dry, accept bool
 	var to uint64
+	var salvage string
 	fs := k.flags()
 	w.flags(fs)
 	fs.BoolVar(&dry, "dry-run", false, "")
 	fs.BoolVar(&accept, "accept-loss", false, "")
 	fs.Uint64Var(&to, "to-lsn", 0, "")
+	fs.StringVar(&salvage, "salvage", "", "")
 	args, err := k.parse(fs, "the directory")
 	if err != nil {
 		return err
 	}
 	if dry && accept {
 		return usagef("-dry-run changes nothing: -accept-loss does not go with it")
+	}
+	if salvage != "" && (dry || accept || to != 0) {
+		return usagef("-salvage copies and recovers nothing: it goes with none of the others")
 	}
 	d, err := w.open(args[0]) // says what is wrong with a path that is no engine's
 	if err != nil {
@@ -61,6 +71,9 @@ func runRecover(ctx context.Context, k *call) error {
 		Dir: args[0], WALDir: w.wal, DWBDir: w.dwb, MustExist: true, AcceptLoss: accept, RecoverTo: untorn.LSN(to),
 		// Modes are not chosen here: files keep theirs.
 		Unsafe: true,
+	}
+	if salvage != "" {
+		return k.salvage(ctx, o, salvage)
 	}
 	var report *untorn.Report
 	if dry {
@@ -84,6 +97,42 @@ func runRecover(ctx context.Context, k *call) error {
 		return err
 	}
 	if len(report.Lost) > 0 {
+		return errNotSo
+	}
+	return nil
+}
+
+// salvage copies what is intact.
+func (k *call) salvage(ctx context.Context, o untorn.Options, to string) error {
+	r, err := untorn.Salvage(ctx, o, to)
+	if err != nil {
+		return advise(err)
+	}
+	if !k.quiet() {
+		fmt.Fprintf(k.out, "verdict     %s\n", r.Verdict)
+		fmt.Fprintf(k.out, "log         %d segments, %d groups with %d records\n", r.Segments, r.Groups, r.Records)
+		for _, run := range r.Runs {
+			fmt.Fprintf(k.out, "  intact    %s\n", run)
+		}
+		for _, s := range r.SegmentHeaders {
+			fmt.Fprintf(k.out, "  remade    the header of segment %s\n", s)
+		}
+		fmt.Fprintf(k.out, "data        %d files, %d bytes with the doublewrite file\n", r.Files, r.FileBytes)
+		for _, p := range r.Elsewhere {
+			fmt.Fprintf(k.out, "  not copied: %s lies elsewhere\n", p)
+		}
+		for _, u := range r.Unread {
+			fmt.Fprintf(k.out, "  unreadable: %s\n", u)
+		}
+		fmt.Fprintf(k.out, "copied to %s; untornctl dump wal %s shows the records\n", r.To, r.To)
+		if r.RecoverTo != 0 {
+			fmt.Fprintf(k.out, "untornctl recover %s -to-lsn %d brings the copy back to the last record before the damage\n", r.To, r.RecoverTo)
+		}
+	}
+	if err := k.writeJSON(r); err != nil {
+		return err
+	}
+	if len(r.Unread) > 0 {
 		return errNotSo
 	}
 	return nil
@@ -114,7 +163,7 @@ func advise(err error) error {
 		return fmt.Errorf("%w\nuntornctl rebuild-super makes super again from what else is there",
 			err)
 	case errors.Is(err, untorn.ErrCorrupt):
-		return fmt.Errorf("%w\nthe log lost something that had been durable: restore a backup; untornctl dump wal shows what can be read, and recover -to-lsn gives up what is behind the damage",
+		return fmt.Errorf("%w\nthe log lost something that had been durable: restore a backup; untornctl dump wal shows what can be read, recover -salvage DIR copies it, and recover -to-lsn N gives up what is behind the damage",
 			err)
 	case errors.Is(err, untorn.ErrBehind), errors.Is(err, untorn.ErrMissingFile), errors.Is(err,
 		untorn.ErrForeign):
