@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
+	"time"
 
 	"github.com/untorn/untorn"
 	"github.com/untorn/untorn/dwbstage"
@@ -154,7 +156,9 @@ type Record struct {
 	Bytes    int    `json:"bytes"`
 	Segment  string `json:"segment"`
 	GroupLSN uint64 `json:"group_lsn"`
-	Group    int    `json:"group"` // ordinal in this dump
+	Group    int    `json:"group"`             // ordinal in this dump
+	FileID   uint32 `json:"file_id,omitempty"` // of a record about a data file
+	File     string `json:"file,omitempty"`    // its name, where it is known
 	// Change tells what an engine record says.
 	Change string `json:"change,omitempty"`
 	// Cut: it is still there, and void.
@@ -167,6 +171,8 @@ type WALFilter struct {
 	From, To untorn.LSN // records that start in [From, To); To 0 = all
 	// Kind is "", "user", "engine", or one of "create", "grow", "rename", "remove".
 	Kind string
+	// File is the name or the id of a data file: records about it. The caller's name none.
+	File string
 	// Data is how many bytes of each record's data to show; negative = all.
 	Data int
 }
@@ -178,6 +184,9 @@ type WALEnd struct {
 }
 
 func (f *WALFilter) takes(r *Record) bool {
+	if f.File != "" && (r.FileID == 0 || f.File != r.File && f.File != strconv.Itoa(int(r.FileID))) {
+		return false
+	}
 	switch f.Kind {
 	case "":
 		return true
@@ -194,22 +203,49 @@ var ErrEmptyLog = errors.New("no segment of the log has a sound header")
 // of segments to the last whole group, until visit returns an error.
 func (d *Dir) DumpWAL(ctx context.Context, f WALFilter, visit func(*Record) error) (*WALEnd,
 	error) {
-	copies, _ := d.copies() // without super the segments tell whose they are
-	st, _, _ := newest(copies)
+	from := f.From
+	end := &WALEnd{}
+	names := d.names()
+	for try := 0; ; try++ {
+		next, reason, err := d.dumpWAL(ctx, names, f, from, visit)
+		if err != nil {
+			return nil, err
+		}
+		end.EndLSN, end.Reason = uint64(next), "as far as was asked for"
+		if reason == nil {
+			return end, nil
+		}
+		end.Reason = reason.Error()
+		if _, inUse := holder(d.layout.Lock(d.layout.Dir())); !inUse || next == from && try >= 2 {
+			return end, nil
+		}
+		// A running engine may have been writing just there: look again before it is called the end.
+		from = next
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// dumpWAL is one pass from an LSN on; it returns where it ended and why, nil = by request.
+func (d *Dir) dumpWAL(ctx context.Context, names *fileNames, f WALFilter, from page.LSN,
+	visit func(*Record) error) (page.LSN, error, error) {
+	st, _, _ := d.newestState() // without super the segments tell whose they are
 	log, err := d.peek(ctx, st)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	defer log.Close()
-	from, ok := log.Begin()
+	begin, ok := log.Begin()
 	if !ok {
-		return nil, ErrEmptyLog
+		return 0, nil, ErrEmptyLog
 	}
-	from = max(from, f.From)
-	group := 0
+	from = max(from, begin)
 	var failed error
 	end, reason, err := log.Walk(ctx, from, func(g *walstage.GroupHead) bool {
-		group++
+		names.groups++
 		err := g.Each(func(r walstage.Record) bool {
 			if r.Start < from {
 				return true
@@ -217,41 +253,60 @@ func (d *Dir) DumpWAL(ctx context.Context, f WALFilter, visit func(*Record) erro
 			if f.To != 0 && r.Start >= f.To {
 				return false
 			}
-			x := Record{
-				StartLSN: uint64(r.Start), EndLSN: uint64(r.End), Epoch: r.Epoch, Kind: "user",
-				Bytes:   len(r.Data),
-				Segment: g.Segment, GroupLSN: uint64(g.LSN), Group: group, Cut: log.Cut(&r),
-			}
-			if r.Kind != 0 {
-				x.describeChange(r)
-			}
-			if n := f.Data; n != 0 {
-				if n < 0 {
-					n = len(r.Data)
-				}
-				x.Data = hex.EncodeToString(r.Data[:min(n, len(r.Data))])
-			}
-			if f.takes(&x) {
-				failed = visit(&x)
+			x := names.record(r, f.Data)
+			x.Segment, x.GroupLSN, x.Group, x.Cut = g.Segment, uint64(g.LSN), names.groups, log.Cut(&r)
+			if f.takes(x) {
+				failed = visit(x)
 			}
 			return failed == nil
 		})
 		failed = errors.Join(failed, err)
 		return failed == nil && (f.To == 0 || g.Last < f.To)
 	})
-	if err = errors.Join(failed, err); err != nil {
-		return nil, err
-	}
-	w := &WALEnd{EndLSN: uint64(end), Reason: "as far as was asked for"}
-	if reason != nil {
-		w.Reason = reason.Error()
-	}
-	return w, nil
+	return end, reason, errors.Join(failed, err)
 }
 
-func (x *Record) describeChange(r walstage.Record) {
+// fileNames makes records for people, with the names that files have at that place of the log.
+type fileNames struct {
+	of     map[page.FileID]string
+	groups int
+}
+
+func (d *Dir) names() *fileNames {
+	n := &fileNames{of: map[page.FileID]string{}}
+	st, _, _ := d.newestState()
+	if st != nil {
+		for i := range st.Files {
+			n.of[st.Files[i].ID] = st.Files[i].Name
+		}
+	}
+	return n
+}
+
+// newestState is the state that counts of super's copies.
+func (d *Dir) newestState() (st *super.State, seq uint64, valid int) {
+	copies, _ := d.copies()
+	return newest(copies)
+}
+
+// record describes a record; show is how much of its data to show, negative = all.
+func (n *fileNames) record(r walstage.Record, show int) *Record {
+	x := &Record{
+		StartLSN: uint64(r.Start), EndLSN: uint64(r.End), Epoch: r.Epoch, Kind: "user", Bytes: len(r.Data),
+	}
+	if r.Kind != 0 {
+		n.describeChange(x, r)
+	}
+	if show < 0 {
+		show = len(r.Data)
+	}
+	x.Data = hex.EncodeToString(r.Data[:min(show, len(r.Data))])
+	return x
+}
+
+func (n *fileNames) describeChange(x *Record, r walstage.Record) {
 	if r.Kind == pageimage.Kind {
-		x.describeImage(r)
+		n.describeImage(x, r)
 		return
 	}
 	x.Kind = fmt.Sprintf("engine(%d)", r.Kind)
@@ -260,18 +315,20 @@ func (x *Record) describeChange(r walstage.Record) {
 		x.Change = err.Error()
 		return
 	}
-	x.Kind = c.Op
+	x.Kind, x.FileID, x.File = c.Op, uint32(c.File.ID), c.File.Name
+	n.of[c.File.ID] = c.File.Name
 	x.Change = fmt.Sprintf("file %d (%s), %d pages of %d bytes, mode %s", c.File.ID, c.File.Name,
 		c.File.Pages, c.File.PageSize, c.File.Mode)
 }
 
-func (x *Record) describeImage(r walstage.Record) {
+func (n *fileNames) describeImage(x *Record, r walstage.Record) {
 	x.Kind = "image"
 	m, err := pageimage.Decode(r.Data)
 	if err != nil {
 		x.Change = err.Error()
 		return
 	}
+	x.FileID, x.File = uint32(m.Page.File), n.of[m.Page.File]
 	x.Change = fmt.Sprintf("page %s, LSN %d, CRC %08x, %d of %d bytes stored, hole of %d, codec %d", m.Page,
 		m.LSN, m.CRC, m.Stored(), m.Len, m.HoleLen, m.Codec)
 }

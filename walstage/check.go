@@ -93,7 +93,7 @@ func CheckSegment(r io.ReaderAt, size int64, visit func(GroupExtent) bool) (*Che
 			c.In = g.prev
 		}
 		x := GroupExtent{Off: c.Used, Bytes: int64(g.length), LSN: g.lsn, Last: g.lsn + groupHeaderSize + page.LSN(g.payload),
-			Records: int(g.records), Epoch: g.epoch}
+			Records: int(g.records), Epoch: g.epoch, block: c.Block}
 		c.Out, c.Highest, c.Last = g.crc, g.epoch, x.Last
 		c.Groups++
 		c.Records += int64(g.records)
@@ -112,6 +112,8 @@ type GroupExtent struct {
 	LSN, Last  page.LSN // of its first byte, and the end of its last record
 	Records    int
 	Epoch      uint64
+
+	block int
 }
 
 // accept checks a group header at its place.
@@ -135,4 +137,27 @@ func grow(b []byte, n int) []byte {
 		b = append(make([]byte, 0, n), b...)
 	}
 	return b[:n]
+}
+
+// ReadGroup calls visit for each record of a group that CheckSegment found, until it fails. Data is
+// valid until visit returns.
+func ReadGroup(r io.ReaderAt, g GroupExtent, visit func(Record) error) error {
+	b := make([]byte, g.Bytes)
+	if _, err := r.ReadAt(b, g.Off); err != nil {
+		return err
+	}
+	h, err := decodeGroupHeader(b, g.block)
+	if err != nil {
+		return err
+	}
+	if err := checkPayload(&h, b[groupHeaderSize:]); err != nil {
+		return err
+	}
+	var failed error
+	x := foundGroup{groupHeader: h, payload: b[groupHeaderSize:][:h.payload]}
+	_, err = visitGroup(&x, 0, func(r Record) bool {
+		failed = visit(r)
+		return failed == nil
+	})
+	return errors.Join(failed, err)
 }

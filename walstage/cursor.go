@@ -69,6 +69,12 @@ func (c *Cursor) fetch(ctx context.Context) (bool, error) {
 	if max(c.at, c.from) >= c.upTo {
 		return false, nil
 	}
+	if cut := c.s.segs.erased(max(c.at, c.from)); cut != nil { // given up at an open: goes on behind it
+		if c.from, c.at = cut.To, 0; c.from >= c.upTo {
+			return false, nil
+		}
+		c.w.linked = false
+	}
 	c.w.win.until = c.upTo
 	p, err := c.place()
 	if err != nil {

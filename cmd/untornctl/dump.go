@@ -13,7 +13,7 @@ var dumpCommand = command{
 	name: "dump", short: "the records of the log (dump wal D), or the doublewrite slots (dump dwb D)",
 	run: runDump,
 	help: `
-usage: untornctl dump wal D [-from LSN] [-to LSN] [-kind K] [-data N] [-json FILE]
+usage: untornctl dump wal D [-from LSN] [-to LSN] [-kind K] [-file F] [-data N] [-json FILE]
        untornctl dump dwb D [-json FILE]
 
 dump wal lists the records of the log in order, from the beginning of the newest unbroken run of
@@ -24,6 +24,7 @@ the header. Neither takes a lock nor changes anything.
   -from LSN      records that start at or after LSN
   -to LSN        records that start before LSN
   -kind K        user, engine, create, grow, rename, remove or image
+  -file F        records about the data file of that name or id (the caller's name none)
   -data N        the first N bytes of each record, as hex; -1 = all
 ` + whereHelp + `  -json FILE     for scripts, "-" for standard output; dump wal writes one line a record
 
@@ -45,14 +46,13 @@ func runDump(ctx context.Context, k *call) error {
 	fs.Uint64Var((*uint64)(&f.To), "to", 0, "")
 	fs.StringVar(&f.Kind, "kind", "", "")
 	fs.IntVar(&f.Data, "data", 0, "")
+	fs.StringVar(&f.File, "file", "", "")
 	args, err := k.parse(fs, "what to dump (wal or dwb)", "the directory")
 	if err != nil {
 		return err
 	}
-	switch f.Kind {
-	case "", "user", "engine", "create", "grow", "rename", "remove", "image":
-	default:
-		return usagef("unknown kind %q (user, engine, create, grow, rename, remove, image)", f.Kind)
+	if err := checkKind(f.Kind); err != nil {
+		return err
 	}
 	if f.To != 0 && f.To <= f.From {
 		return usagef("-to %d is not after -from %d", f.To, f.From)

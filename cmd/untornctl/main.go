@@ -34,7 +34,8 @@ type command struct {
 
 // commands in the order they are listed in.
 func commands() []command {
-	return []command{inspectCommand, dumpCommand, verifyCommand, recoverCommand, rebuildCommand, backupCommand, newIDCommand,
+	return []command{inspectCommand, dumpCommand, verifyCommand, recoverCommand, rebuildCommand, backupCommand,
+		restoreCommand, archiveCommand, newIDCommand, followCommand,
 		demoCommand, tortureCommand, pullCommand, exploreCommand, certifyCommand}
 }
 
