@@ -426,7 +426,32 @@ func (c *idChanger) log(ctx context.Context, st *super.State) error {
 		}
 		last = s
 	}
+	if err := c.headers(ctx, st); err != nil {
+		return err
+	}
 	return ofs.SyncDir(p.walDir())
+}
+
+// headers empties the ring of group headers, if there is one: it is a second opinion about groups that
+// had been durable, and super says that of the whole log.
+func (c *idChanger) headers(ctx context.Context, st *super.State) error {
+	p := &c.e.places
+	f, err := openLocked(ctx, &c.e.o, filepath.Join(p.walDir(), walstage.HeadersName), p.flags())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c.held = append(c.held, f)
+	n, err := f.Size()
+	if err == nil {
+		err = zero(ctx, c.e.page, f, 0, n/int64(st.Block)*int64(st.Block), st.Block)
+	}
+	if err != nil {
+		return err
+	}
+	return c.e.page.Do(&ring.Op{Kind: ring.Sync, File: f})
 }
 
 // convert makes a segment anew beside the old one and puts it in its place.

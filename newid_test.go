@@ -16,6 +16,7 @@ import (
 // cloneable fills a directory with pages, several segments and a checkpoint, and closes it.
 func cloneable(t *testing.T, o untorn.Options) (id string, want map[change]uint64, end untorn.LSN) {
 	t.Helper()
+	o.LogHeaders = true
 	e := open(t, o)
 	w := newChanger(e, create(t, e, "table", untorn.FileOptions{Pages: 6, PageSize: 4096}))
 	for i := range uint64(70) {

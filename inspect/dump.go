@@ -216,7 +216,7 @@ func (d *Dir) DumpWAL(ctx context.Context, f WALFilter, visit func(*Record) erro
 			return end, nil
 		}
 		end.Reason = reason.Error()
-		if _, inUse := holder(d.layout.Lock(d.layout.Dir())); !inUse || next == from && try >= 2 {
+		if _, inUse := holder(d.layout.Lock(d.layout.Dir())); !inUse || try >= 2 {
 			return end, nil
 		}
 		// A running engine may have been writing just there: look again before it is called the end.

@@ -175,6 +175,9 @@ func (d *Dir) judge(ctx context.Context, v *Verdict, st *super.State, files []*d
 		bad := func(where string, err error) {
 			o.found = append(o.found, Finding{Damaged, where, err.Error()})
 		}
+		if now, _, _ := d.newestState(); now != nil && now.Epoch == st.Epoch {
+			st = now // a checkpoint since may have let go of the log that the older one begins in
+		}
 		claims := []walstage.Claim{{Epoch: st.Durable.Epoch, LSN: st.Durable.LSN, Source: "super"}}
 		if !st.Clean {
 			ev, err := d.scanDWB(ctx, st, files)

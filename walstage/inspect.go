@@ -254,5 +254,8 @@ func (p *Peek) Close() error { return closeAll(p.list) }
 // Suffix is what the names of segment files end with.
 const Suffix = segmentSuffix
 
+// HeadersName is the name of the ring of group headers, in the log's directory.
+const HeadersName = headersName
+
 // SegmentName is the name of a segment's file.
 func SegmentName(seq uint64) string { return segmentName(seq) }
