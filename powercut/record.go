@@ -67,10 +67,14 @@ func record(ctx context.Context, p vm.Parts, j tape.Job, dir string, say func(st
 	if err := rd.Build(ctx, p, initrd); err != nil {
 		return nil, err
 	}
-	args := []string{"-blockdev", "driver=file,node-name=f,filename=" + disk + ",cache.no-flush=on"}
+	slow, socket, err := newSlowDisk(disk, dir)
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"-blockdev", "driver=nbd,node-name=f,server.type=unix,server.path=" + socket}
 	if j.Recorder == "dm" {
 		if err := makeFile(r.log, 8<<30); err != nil { // sparse
-			return nil, err
+			return nil, errors.Join(err, slow.close())
 		}
 		args = append(args,
 			"-blockdev", "driver=raw,node-name=d,file=f", "-device", "virtio-blk-pci,drive=d",
@@ -78,17 +82,18 @@ func record(ctx context.Context, p vm.Parts, j tape.Job, dir string, say func(st
 			"-device", "virtio-blk-pci,drive=l")
 	} else {
 		if err := makeFile(r.log, 0); err != nil {
-			return nil, err
+			return nil, errors.Join(err, slow.close())
 		}
 		args = append(args,
 			"-blockdev", "driver=file,node-name=l,filename="+r.log+",cache.no-flush=on",
 			"-blockdev", "driver=blklogwrites,node-name=d,file=f,log=l,log-sector-size=512,log-super-update-interval=1",
 			"-device", "virtio-blk-pci,drive=d")
 	}
-	if err := watch(p.Machine(ctx, initrd, 512, args...), say); err != nil {
+	err = watch(p.Machine(ctx, initrd, 512, args...), say)
+	if err := errors.Join(err, slow.close()); err != nil {
 		return nil, err
 	}
-	return r, os.Remove(disk)
+	return r, errors.Join(os.Remove(initrd), os.Remove(disk))
 }
 
 func modules(j tape.Job) []string {
