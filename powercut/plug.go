@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -53,8 +52,9 @@ type plug struct {
 	l *pull.Listener
 }
 
-// pullPlug runs untornctl pull in a guest, kills the guest, leaves of its unflushed writes what a power
-// cut might, and boots it again, which verifies and goes on; deaths times.
+// pullPlug runs untornctl pull in a guest that dies: its machine is killed, and of the writes that were
+// not flushed lands what might in a power cut; or, every other time, it reboots by sysrq-b, where the
+// disk keeps everything. Then it boots again, which verifies and goes on.
 func (c *config) pullPlug(ctx context.Context, parts vm.Parts, j tape.Job, deaths int) (out *Pulled, err error) {
 	dir, err := os.MkdirTemp(c.folder(), "untorn-powercut-*")
 	if err != nil {
@@ -89,6 +89,10 @@ func (c *config) pullPlug(ctx context.Context, parts vm.Parts, j tape.Job, death
 			break
 		}
 		p.out.Deaths++
+		if p.out.Deaths%2 == 0 {
+			p.say("sysrq-b: the disk kept its power, and what it had been given")
+			continue
+		}
 		if err := p.cut(disk); err != nil {
 			return p.out, err
 		}
@@ -107,7 +111,7 @@ func (p *plug) told() string { return filepath.Join(p.dir, "told") }
 func (p *plug) log() string  { return filepath.Join(p.dir, "log") }
 
 // life boots the guest, which verifies what it finds and then, if it is to work, works until its end.
-func (p *plug) life(ctx context.Context, disk string, work bool) error {
+func (p *plug) life(ctx context.Context, disk string, work bool) (err error) {
 	told, err := os.ReadFile(p.told())
 	if err != nil {
 		return err
@@ -117,9 +121,7 @@ func (p *plug) life(ctx context.Context, disk string, work bool) error {
 	if !work {
 		j.Report = ""
 	}
-	if p.out.Deaths%2 == 1 {
-		j.SysRq = true // it kills itself
-	}
+	j.SysRq = p.out.Deaths%2 == 1 // it kills itself
 	b, err := json.Marshal(j)
 	if err != nil {
 		return err
@@ -139,20 +141,24 @@ func (p *plug) life(ctx context.Context, disk string, work bool) error {
 	if err := copyFile(p.before(), disk); err != nil {
 		return err
 	}
+	slow, socket, err := newSlowDisk(disk, p.dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, slow.close()) }()
 	rounds := p.l.Rounds()
 	in, cancel := context.WithTimeout(ctx, p.cfg.timeout)
 	defer cancel()
 	cmd := p.parts.Machine(in, initrd, 512,
-		"-blockdev", "driver=file,node-name=f,filename="+disk+",cache.no-flush=on",
+		"-blockdev", "driver=nbd,node-name=f,server.type=unix,server.path="+socket,
 		"-blockdev", "driver=file,node-name=l,filename="+p.log()+",cache.no-flush=on",
 		"-blockdev", "driver=blklogwrites,node-name=d,file=f,log=l,log-sector-size=512,log-super-update-interval=1",
 		"-device", "virtio-blk-pci,drive=d",
 		"-nic", "user,model=virtio-net-pci,restrict=off")
 	killed := make(chan bool, 1)
 	kill := func() {
-		// Once it works and has been told to, unless it does so itself: SIGTERM lets qemu finish what
-		// the disk has been given, and the guest nothing.
-		killed <- p.wait(in, rounds) && !j.SysRq && cmd.Process.Signal(syscall.SIGTERM) == nil
+		// Once it works and has told, unless it does so itself. Nothing gentler: qemu flushes at its end.
+		killed <- p.wait(in, rounds) && !j.SysRq && cmd.Process.Kill() == nil
 	}
 	return p.run(cmd, j, work, kill, killed)
 }
