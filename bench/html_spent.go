@@ -49,7 +49,7 @@ func spentChart(rows []spentRow) (chart template.HTML, legend []legendEntry) {
 		}
 	}
 	var d drawing
-	const right = 90.0
+	const right = 140.0
 	h := float64(len(rows))*(barHeight+barGap) + barGap
 	d.f(`<svg viewBox="0 0 %g %g" role="img" aria-label="where the time of a page goes">`, chartWidth, h)
 	x := axis{hi: top, from: barLeft, to: chartWidth - right}

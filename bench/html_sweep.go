@@ -25,6 +25,11 @@ func (r *SweepResult) WriteHTML(w io.Writer) error {
 		Title: "untornbench: sweep over " + r.Over, Sub: first.workload(r.Over), Meaning: r.Meaning,
 		Host: hostRows(&first.Host), Config: configRows(first), Command: strings.Join(quoted(r.Command), " "), Generated: first.Started,
 	}
+	for i := range d.Config {
+		if d.Config[i][0] == set.field {
+			d.Config[i][1] = r.values()
+		}
+	}
 	var rate, lat []curve
 	var spent []spentRow
 	for i, m := range r.modes() {

@@ -30,21 +30,22 @@ func SweepOver() []string {
 
 // setting is one thing to sweep over.
 type setting struct {
-	name string
-	unit string
-	set  func(c *Config, v int)
-	of   func(c *Config) int
+	name  string
+	field string // of the JSON
+	unit  string
+	set   func(c *Config, v int)
+	of    func(c *Config) int
 }
 
 func settings() []setting {
 	return []setting{
-		{"clients", "callers", func(c *Config, v int) { c.Clients = v }, func(c *Config) int { return c.Clients }},
-		{"batch", "pages a call", func(c *Config, v int) { c.Batch = v }, func(c *Config) int { return c.Batch }},
-		{"cores", "cores", func(c *Config, v int) { c.Cores = v }, func(c *Config) int { return c.Cores }},
-		{"depth", "writes in place in flight", func(c *Config, v int) { c.Depth = v }, func(c *Config) int { return c.Depth }},
-		{"page", "bytes of a page", func(c *Config, v int) { c.PageBytes = v }, func(c *Config) int { return c.PageBytes }},
-		{"rate", "pages a second offered", func(c *Config, v int) { c.Rate = float64(v) }, func(c *Config) int { return int(c.Rate) }},
-		{"reads", "percent of calls that read", func(c *Config, v int) { c.Reads = v }, func(c *Config) int { return c.Reads }},
+		{"clients", "clients", "callers", func(c *Config, v int) { c.Clients = v }, func(c *Config) int { return c.Clients }},
+		{"batch", "batch_pages", "pages a call", func(c *Config, v int) { c.Batch = v }, func(c *Config) int { return c.Batch }},
+		{"cores", "cores", "cores", func(c *Config, v int) { c.Cores = v }, func(c *Config) int { return c.Cores }},
+		{"depth", "depth", "writes in place in flight", func(c *Config, v int) { c.Depth = v }, func(c *Config) int { return c.Depth }},
+		{"page", "page_bytes", "bytes of a page", func(c *Config, v int) { c.PageBytes = v }, func(c *Config) int { return c.PageBytes }},
+		{"rate", "rate_pages_per_second", "pages a second offered", func(c *Config, v int) { c.Rate = float64(v) }, func(c *Config) int { return int(c.Rate) }},
+		{"reads", "reads_percent", "percent of calls that read", func(c *Config, v int) { c.Reads = v }, func(c *Config) int { return c.Reads }},
 	}
 }
 
@@ -171,6 +172,15 @@ func (r *SweepResult) modes() (out []Mode) {
 		}
 	}
 	return out
+}
+
+// values of the setting, in the order they were asked for.
+func (r *SweepResult) values() string {
+	var out []string
+	for _, p := range r.of(r.Points[0].Run.Mode) {
+		out = append(out, strconv.Itoa(p.Value))
+	}
+	return strings.Join(out, ", ")
 }
 
 // of returns the points of one mode.
