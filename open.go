@@ -76,7 +76,8 @@ type noDirSync struct{ fsys.FS }
 func (noDirSync) SyncDir(string) error { return nil }
 
 func (e *Engine) newRing(name string) (ring.Ring, error) {
-	r, err := e.o.NewRing(name, ring.Config{Backend: e.o.Backend})
+	// Room for what datastage has in flight, beside doublewrite batches, flushes and opens.
+	r, err := e.o.NewRing(name, ring.Config{Backend: e.o.Backend, Entries: max(256, 2*e.o.Depth)})
 	if err != nil {
 		return nil, &Error{Op: "open ring", Err: err}
 	}

@@ -36,7 +36,7 @@ type Options struct {
 	Backend ring.Backend
 	// Memory is what pages in flight may occupy, in bytes. 0 = 64 MiB. It is allocated at open.
 	Memory int64
-	// Depth is the most destination writes and reads in flight. 0 = 64.
+	// Depth is the most destination writes and reads in flight. 0 = 128.
 	Depth int
 
 	// BatchBytes is the size of a doublewrite batch: at creation. 0 = 1 MiB.
@@ -160,7 +160,7 @@ const (
 
 const (
 	defaultMemory        = 64 << 20
-	defaultDepth         = 64
+	defaultDepth         = 128
 	defaultBatch         = 1 << 20
 	defaultMaxRecoveries = 8
 	defaultLockWait      = 5 * time.Second
