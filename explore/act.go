@@ -112,9 +112,6 @@ type mark struct {
 	p phase
 }
 
-// driveFault is a mark: from here on the drive has done what no engine can make good.
-type driveFault string
-
 func (m mark) String() string {
 	if m.p == done && m.a.kind == actWrite {
 		return fmt.Sprintf("client %d #%d: %s is acknowledged", m.a.client, m.a.id, m.a.level)

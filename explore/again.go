@@ -89,7 +89,7 @@ func (r *run) work(d *sim.Disk, t *tried, s second) []complaint {
 	p.clients = 1
 	w := &world{
 		p: &p, disk: d, ctx: context.Background(), eng: t.eng, recs: 1 << 32, uids: 1 << 32, acts: 1 << 20,
-		versions: map[pageKey]uint64{}, newest: map[pageKey]uint64{}, pageLSN: map[pageKey]untorn.LSN{}, hurt: map[pageKey]bool{}, foreign: 1 << 50, forgiven: map[string]int{},
+		versions: map[pageKey]uint64{}, newest: map[pageKey]uint64{}, pageLSN: map[pageKey]untorn.LSN{}, hurt: map[pageKey]bool{}, foreign: 1 << 50, forgiven: map[string]int{}, faults: s.exp.drive,
 	}
 	for k, v := range s.exp.ceil {
 		w.versions[k] = v

@@ -30,10 +30,11 @@ type world struct {
 	hurt             map[pageKey]bool // reported as damaged by the open, and not written since
 	redo             untorn.LSN
 	claims           []*claim
-	foreign          untorn.LSN  // last LSN given to a page of another log
-	struck           atomic.Bool // the trouble has come
-	drive            atomic.Bool // it is one that no engine can make good
-	forgiven         map[string]int
+	foreign          untorn.LSN       // last LSN given to a page of another log
+	struck           atomic.Bool      // the trouble has come
+	faults           []driveFault     // what no engine can make good
+	forgiven         map[string]int   // complaints they explain
+	injected         map[string]int64 // everything that went wrong
 	complaints       []complaint
 }
 
@@ -73,15 +74,24 @@ func (w *world) end(a *act, err error) bool {
 }
 
 func (w *world) complain(c complaint) {
-	if w.drive.Load() && !never(c.kind) {
-		w.mu.Lock()
-		w.forgiven[c.kind]++
-		w.mu.Unlock()
+	w.mu.Lock()
+	what, ok := blame(w.faults, c.kind)
+	if ok {
+		w.forgiven[what+": "+c.kind]++
+	}
+	w.mu.Unlock()
+	if ok {
 		return
 	}
 	c.at = w.disk.Mark("noticed: " + c.text)
 	w.mu.Lock()
 	w.complaints = append(w.complaints, c)
+	w.mu.Unlock()
+}
+
+func (w *world) inject(what string) {
+	w.mu.Lock()
+	w.injected[what]++
 	w.mu.Unlock()
 }
 

@@ -89,7 +89,7 @@ func (r *run) features(exp *expect) (in []string) {
 	add(exp.shared > 1, SmallOnLarge)
 	add(len(exp.catalogs[len(exp.catalogs)-1]) > 2, SeveralFiles)
 	add(r.p.trouble == failRead, ReadErrors)
-	add(exp.drive != "", Misdirected)
+	add(r.p.trouble == misdirect && len(exp.drive) > 0, Misdirected)
 	return in
 }
 
@@ -100,14 +100,11 @@ func never(kind string) bool { return kind == Torn || kind == Stuck || kind == U
 // verdict takes out the complaints that a drive that lost or misplaced something is to blame for. They
 // are counted: the contract cannot hold there.
 func (r *run) verdict(exp *expect, cs []complaint) (left []complaint) {
-	if exp.drive == "" {
-		return cs
-	}
 	for _, c := range cs {
-		if never(c.kind) {
-			left = append(left, c)
+		if what, ok := blame(exp.drive, c.kind); ok {
+			r.x.blame(what + ": " + c.kind)
 		} else {
-			r.x.blame(exp.drive + ": " + c.kind)
+			left = append(left, c)
 		}
 	}
 	return left

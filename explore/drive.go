@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -29,14 +30,19 @@ type rig struct {
 	gate               gate
 	opening            atomic.Bool // nothing is asked of the trouble yet, and reads complete at once
 	observing, created atomic.Bool
-	matches            atomic.Int64 // ops the trouble might have struck
+
+	dice    sync.Mutex // of a soak
+	fate    *rand.Rand
+	stalled map[*ring.Op]int // by how many events
+	matches atomic.Int64     // ops the trouble might have struck
 }
 
 // recordRun runs a profile's workload and returns the log of it. When ctx ends first neither the log
 // nor the complaints mean anything. What the drive is to blame for is counted by kind.
-func recordRun(ctx context.Context, p *profile) (*sim.Log, []complaint, map[string]int) {
-	r := &rig{p: p, disk: sim.New(p.disk), rng: rand.New(rand.NewPCG(p.seed, 0x64726976)), quiet: newQuiet()}
-	r.w = &world{p: p, disk: r.disk, versions: map[pageKey]uint64{}, newest: map[pageKey]uint64{}, pageLSN: map[pageKey]untorn.LSN{}, hurt: map[pageKey]bool{}, foreign: 1 << 40, forgiven: map[string]int{}}
+func recordRun(ctx context.Context, p *profile) (*sim.Log, []complaint, *world) {
+	r := &rig{p: p, disk: sim.New(p.disk), rng: rand.New(rand.NewPCG(p.seed, 0x64726976)), quiet: newQuiet(),
+		fate: rand.New(rand.NewPCG(p.seed, 0x66617465)), stalled: map[*ring.Op]int{}}
+	r.w = &world{p: p, disk: r.disk, versions: map[pageKey]uint64{}, newest: map[pageKey]uint64{}, pageLSN: map[pageKey]untorn.LSN{}, hurt: map[pageKey]bool{}, foreign: 1 << 40, forgiven: map[string]int{}, injected: map[string]int64{}}
 	ctx, stop := context.WithCancel(ctx)
 	r.w.ctx = ctx
 	r.disk.Inject(r.fault)
@@ -62,7 +68,7 @@ func recordRun(ctx context.Context, p *profile) (*sim.Log, []complaint, map[stri
 			r.w.complain(complaint{kind: Disorder, text: pr.String(), file: pr.File, page: -1})
 		}
 	}
-	return log, r.w.complaints, r.w.forgiven
+	return log, r.w.complaints, r.w
 }
 
 // fault is asked about every op.
@@ -75,10 +81,14 @@ func (r *rig) fault(op *ring.Op) (f sim.Fault) {
 		f.Err = syscall.EIO
 		r.w.struck.Store(true)
 	}
+	if r.p.rates != nil && r.created.Load() && !r.observing.Load() {
+		f = r.roll(op)
+	}
 	if r.opening.Load() {
 		f.Hold = op.Kind != ring.Read
 		return f
 	}
+	f.Hold = op.Kind != ring.Read || strings.Contains(name, "/data/")
 	flush := op.Kind == ring.DataSync || op.Kind == ring.Sync
 	switch {
 	case r.p.trouble == shortWrite && op.Kind == ring.Write && op.Len() > 4096:
@@ -88,9 +98,7 @@ func (r *rig) fault(op *ring.Op) (f sim.Fault) {
 	case r.p.trouble == misdirect && op.Kind == ring.Write:
 		if strings.Contains(name, r.p.where) && r.matches.Add(1) == int64(r.p.after)+1 {
 			f.Misdirect = 4096 << (r.p.after % 5)
-			r.w.struck.Store(true)
-			r.w.drive.Store(true)
-			r.disk.Mark(driveFault("misdirected write"))
+			r.lie("misdirected write")
 		}
 	case r.p.trouble == failFlush && flush, r.p.trouble == failWrite && op.Kind == ring.Write:
 		if strings.Contains(name, r.p.where) && r.matches.Add(1) == int64(r.p.after)+1 {
@@ -106,6 +114,15 @@ func (r *rig) fault(op *ring.Op) (f sim.Fault) {
 // faultFS is asked about every operation of the file system.
 func (r *rig) faultFS(op, path string) error {
 	r.gate.enter(path + " " + op)
+	if x := r.p.rates; x != nil && r.created.Load() && !r.observing.Load() {
+		r.dice.Lock()
+		defer r.dice.Unlock()
+		if changesNames(op) && r.fate.Float64() < x.NameError {
+			r.w.inject("directory error")
+			r.w.struck.Store(true)
+			return syscall.EIO
+		}
+	}
 	if r.p.trouble != failNames || r.opening.Load() {
 		return nil
 	}
@@ -118,6 +135,8 @@ func (r *rig) faultFS(op, path string) error {
 	}
 	return nil
 }
+
+func changesNames(op string) bool { return op == "rename" || op == "remove" || op == "syncdir" }
 
 // session opens, works and closes. It returns false when the run must end.
 func (r *rig) session(n int) bool {
@@ -169,11 +188,16 @@ func (r *rig) open() bool {
 	ctx := w.ctx
 	r.observing.Store(false)
 	e, err := openPatiently(ctx, r.p.engineOn(r.disk))
-	if err != nil && w.struck.Load() && r.p.trouble == failRead { // it failed once
+	for n := 0; err != nil && w.struck.Load() && (r.p.trouble == failRead || r.p.rates != nil) && n < 4; n++ { // it need not fail again
 		e, err = openPatiently(ctx, r.p.engineOn(r.disk))
 	}
 	r.observing.Store(true)
 	defer r.observing.Store(false)
+	if err != nil && r.p.rates != nil && w.struck.Load() {
+		a.err = err
+		w.inject("opens given up")
+		return false
+	}
 	if err != nil {
 		a.err = err
 		w.complain(complaint{kind: Refused, text: fmt.Sprintf("open: %v", err), page: -1})
@@ -298,7 +322,7 @@ func (r *rig) drive() bool {
 				idle = append(idle, c)
 			}
 		}
-		held, visitors := r.held(), r.gate.visitors()
+		held, visitors := r.awake(r.held()), r.gate.visitors()
 		n := len(held) + len(visitors)
 		switch {
 		case len(idle) > 0 && (n == 0 || r.rng.IntN(100) < 30):
@@ -353,6 +377,26 @@ func (r *rig) held() []heldOp {
 		return int(a.off - b.off)
 	})
 	return list
+}
+
+// awake leaves out what is stalled, unless everything is.
+func (r *rig) awake(held []heldOp) []heldOp {
+	r.dice.Lock()
+	defer r.dice.Unlock()
+	if len(r.stalled) == 0 {
+		return held
+	}
+	var up []heldOp
+	for _, h := range held {
+		if r.stalled[h.op]--; r.stalled[h.op] <= 0 {
+			delete(r.stalled, h.op)
+			up = append(up, h)
+		}
+	}
+	if len(up) == 0 {
+		return held
+	}
+	return up
 }
 
 func (r *rig) release(h heldOp) {

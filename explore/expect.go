@@ -70,7 +70,8 @@ type expect struct {
 	mixed   bool               // files change their modes: what a mode is meant to lose is no complaint
 	shared  uint64             // pages that share a block, if more than one
 	home    map[pageKey]uint64 // newest version known to be flushed in its place
-	drive   string             // what the drive did that nobody can make good
+	grows   map[uint64]uint64  // of files whose growth is under way: their pages before
+	drive   []driveFault       // what the drive did that nobody can make good
 	bound   int64              // bytes of records commit policy async may lose; 0 = any
 }
 
@@ -83,10 +84,10 @@ func expectAt(log *sim.Log, at int, p *profile, before *expect) *expect {
 		floorBy: map[pageKey]*act{}, accepted: map[pageKey]uint64{}, checkpoints: []checkpoint{{}},
 		knew:   map[int]untorn.LSN{},
 		strict: strictFor(p.mode), bound: p.opts.LossBytes,
-		loose: map[uint64]bool{}, risk: map[pageKey]uint64{}, foreign: map[uint64]bool{}, shared: p.shared(), mixed: len(p.modes) > 0, home: map[pageKey]uint64{},
+		loose: map[uint64]bool{}, risk: map[pageKey]uint64{}, foreign: map[uint64]bool{}, shared: p.shared(), mixed: len(p.modes) > 0, home: map[pageKey]uint64{}, grows: map[uint64]uint64{},
 	}
 	if before != nil {
-		x.drive = before.drive
+		x.drive = slices.Clip(before.drive)
 		maps.Copy(x.loose, before.loose)
 		maps.Copy(x.risk, before.risk)
 		maps.Copy(x.foreign, before.foreign)
@@ -99,7 +100,7 @@ func expectAt(log *sim.Log, at int, p *profile, before *expect) *expect {
 	syncs := map[*act]map[pageKey]uint64{}
 	for i, v := range log.Marks(log.Len()) {
 		if d, ok := v.(driveFault); ok && i < at {
-			x.drive = string(d)
+			x.drive = append(x.drive, d)
 		}
 		m, ok := v.(mark)
 		if !ok {
@@ -184,12 +185,16 @@ func (x *expect) take(m mark, syncs map[*act]map[pageKey]uint64) {
 	case a.kind == actClose && m.p == done && len(x.records) > 0:
 		x.ackLog(x.records[len(x.records)-1].end, a)
 	case a.kind.changesCatalog() && m.p == begun:
+		if a.kind == actGrow {
+			x.grows[a.uid] = x.catalogs[len(x.catalogs)-1][a.name].pages
+		}
 		if a.kind == actCreate {
 			x.loose[a.uid] = !strictFor(a.mode)
 			x.foreign[a.uid] = a.foreign
 		}
 		x.catalogs = append(x.catalogs, x.catalogs[len(x.catalogs)-1].after(a))
 	case a.kind.changesCatalog() && m.p == done:
+		delete(x.grows, a.uid)
 		x.catalogs = x.catalogs[len(x.catalogs)-1:]
 	case a.kind.changesCatalog() && m.p == failed && a.refused:
 		x.catalogs = x.catalogs[:len(x.catalogs)-1]
@@ -292,6 +297,9 @@ func (x *expect) torn(k pageKey) bool {
 	}
 	if x.shared < 2 {
 		return false
+	}
+	if first, ok := x.grows[k.uid]; ok && k.no/x.shared == first/x.shared {
+		return true // a growth writes its first page beside the last
 	}
 	for no := k.no / x.shared * x.shared; no < (k.no/x.shared+1)*x.shared; no++ {
 		if n := (pageKey{k.uid, no}); x.ceil[n] > x.home[n] {

@@ -17,7 +17,7 @@ type Options struct {
 	Mutant string
 	// Seed of the first run; the next runs count up from it. 0 means 1.
 	Seed uint64
-	// Budget of time. 0 = one minute.
+	// Budget of time. 0 = one minute; negative = until ctx ends.
 	Budget time.Duration
 	// MaxRuns ends after so many runs. 0 = the budget is the bound.
 	MaxRuns int
@@ -30,6 +30,8 @@ type Options struct {
 	// Corrupt damages every state tried, in one place or in several, after recovery has been right
 	// about it, and opens it again: nothing may come back wrong in silence.
 	Corrupt bool
+	// Soak mixes every fault of the model into the runs, at these rates. nil = no.
+	Soak *Rates
 	// Only explores one crash state of the first run: a replay.
 	Only *Replay
 	// Progress, if set, is called now and then.
@@ -58,6 +60,9 @@ func (o Options) withDefaults() Options {
 	if o.Budget == 0 {
 		o.Budget = time.Minute
 	}
+	if o.StatesPerRun == 0 && o.Soak != nil {
+		o.StatesPerRun = 150 // the faults differ from run to run
+	}
 	if o.StatesPerRun == 0 {
 		o.StatesPerRun = 500
 	}
@@ -80,6 +85,9 @@ func (o Options) Validate() error {
 	case untorn.ModeDoublewrite, untorn.ModeFullpage, untorn.ModeShadow, untorn.ModeAtomic, untorn.ModeDetect, untorn.ModeNone:
 	default:
 		return fmt.Errorf("%w: unknown mode %q; there are doublewrite, fullpage, shadow, atomic, detect, none", ErrOptions, o.Mode)
+	}
+	if o.Soak != nil && (o.Corrupt || o.Mode != untorn.ModeDoublewrite && o.Mode != untorn.ModeAtomic) {
+		return fmt.Errorf("%w: a soak is of doublewrite or atomic, and damages what it likes itself", ErrOptions)
 	}
 	if o.Corrupt && logsImages(o.Mode) {
 		return fmt.Errorf("%w: damage is judged in doublewrite, atomic and detect, not in %s", ErrOptions, o.Mode)

@@ -55,6 +55,7 @@ type profile struct {
 	rotten   []rotKind
 	focus    []string      // transitions; empty = all
 	modes    []untorn.Mode // files change between these from open to open; none: they do not
+	rates    *Rates        // of a soak
 	foreign  bool          // some files have LSNs of another log
 	states   int           // at most so many; 0 = as many as the options say
 }
@@ -110,10 +111,16 @@ func newProfile(seed uint64, mode untorn.Mode, m mutant) *profile {
 	case failFlush, failWrite, failNames:
 		p.sessions = max(p.sessions, 2)
 	case diskFull:
-		regions := int64(1+p.opts.Batches+p.opts.Unflushed) * int64(p.opts.BatchBytes+3*p.block())
-		p.disk.Capacity = super.FileBytes + regions + 3*p.opts.SegmentBytes + int64(p.pages+8)*int64(p.pageSize) + int64(rng.IntN(300<<10))
+		p.fill(rng)
 	}
 	return p
+}
+
+// fill makes the disk nearly full from the beginning.
+func (p *profile) fill(rng *rand.Rand) {
+	p.trouble = diskFull
+	regions := int64(1+p.opts.Batches+p.opts.Unflushed) * int64(p.opts.BatchBytes+3*p.block())
+	p.disk.Capacity = super.FileBytes + regions + 3*p.opts.SegmentBytes + int64(p.pages+8)*int64(p.pageSize) + int64(rng.IntN(300<<10))
 }
 
 // async has the log's commit policy bound what may be lost. Time is no bound here: there is no clock.

@@ -17,7 +17,11 @@ type Result struct {
 	Transitions map[string]int64 `json:"states_per_transition"`
 	// Shadow sums up the comparisons of recoveries in mode shadow; nil in other modes.
 	Shadow *Shadow `json:"shadow,omitempty"`
-	// Blamed are losses after the drive had lost or misplaced a write: no engine can make them good.
+	// Rates are a soak's, Faults what it injected, by kind.
+	Rates  map[string]float64 `json:"rates,omitempty"`
+	Faults map[string]int64   `json:"faults_injected,omitempty"`
+	// Blamed are complaints after the drive had rotted, lost or misplaced something, that the fault
+	// explains: no engine can make it good.
 	Blamed      map[string]int64 `json:"blamed_on_drive,omitempty"`
 	Elapsed     float64          `json:"elapsed_seconds"`
 	PerSecond   float64          `json:"states_per_second"`

@@ -19,9 +19,16 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	x := &explorer{o: o, mutant: m, began: time.Now()}
-	x.result = Result{Schema: 1, Mode: string(o.Mode), Mutant: o.Mutant, Seed: o.Seed, Transitions: map[string]int64{}, Blamed: map[string]int64{}}
+	x.result = Result{Schema: 1, Mode: string(o.Mode), Mutant: o.Mutant, Seed: o.Seed, Transitions: map[string]int64{}, Blamed: map[string]int64{}, Faults: map[string]int64{}}
+	if o.Soak != nil {
+		x.result.Rates = o.Soak.values()
+	}
 	interrupted := ctx
-	ctx, x.stop = context.WithDeadline(ctx, x.began.Add(o.Budget))
+	if o.Budget > 0 {
+		ctx, x.stop = context.WithDeadline(ctx, x.began.Add(o.Budget))
+	} else {
+		ctx, x.stop = context.WithCancel(ctx)
+	}
 	defer x.stop()
 	if o.Only != nil {
 		o.MaxRuns = 1
@@ -30,6 +37,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		p := newProfile(o.Seed+uint64(n), o.Mode, m)
 		if o.Corrupt {
 			p.corrupt()
+		}
+		if o.Soak != nil {
+			p.soak(*o.Soak)
 		}
 		x.explore(ctx, p)
 	}
@@ -55,6 +65,7 @@ func (x *explorer) snapshot() *Result {
 	r := x.result
 	r.finish(x.began)
 	r.Transitions, r.Blamed = maps.Clone(x.result.Transitions), maps.Clone(x.result.Blamed)
+	r.Faults = maps.Clone(x.result.Faults)
 	return &r
 }
 
@@ -101,10 +112,10 @@ func (x *explorer) found(v *Violation) {
 
 // explore does one run: record, then try states of it.
 func (x *explorer) explore(ctx context.Context, p *profile) {
-	log, cs, forgiven := recordRun(ctx, p)
+	log, cs, w := recordRun(ctx, p)
 	if only := x.o.Only; only != nil {
 		for n := 1; n < replayTries && only.Log != "" && fingerprint(log) != only.Log && ctx.Err() == nil; n++ {
-			log, cs, forgiven = recordRun(ctx, p)
+			log, cs, w = recordRun(ctx, p)
 		}
 	}
 	if ctx.Err() != nil {
@@ -113,11 +124,16 @@ func (x *explorer) explore(ctx context.Context, p *profile) {
 	x.mu.Lock()
 	x.result.Runs++
 	x.mu.Unlock()
-	for kind, n := range forgiven {
+	for kind, n := range w.forgiven {
 		for range n {
-			x.blame("while it ran: " + kind)
+			x.blame("while it ran, " + kind)
 		}
 	}
+	x.mu.Lock()
+	for what, n := range w.injected {
+		x.result.Faults[what] += n
+	}
+	x.mu.Unlock()
 	r := &run{x: x, p: p, log: log, print: fingerprint(log)}
 	// Disorder is told when no state shows what it leads to.
 	live := func(disorder bool) (n int) {

@@ -207,7 +207,7 @@ func (r *run) cut(ctx context.Context, pt *sim.Point, c sim.Choice, exp *expect,
 		return
 	}
 	t.leave(d)
-	if rot && t.err == nil && exp.drive == "" {
+	if rot && t.err == nil && len(exp.drive) == 0 {
 		r.rot(ctx, pt, c, exp, t.seen, buf)
 	}
 }

@@ -18,7 +18,7 @@ import (
 var exploreCommand = command{
 	name: "explore", short: "simulated power cuts: every reachable crash state, opened and judged", run: runExplore,
 	help: `
-usage: untornctl explore [-mode M] [-mutant NAME] [-corrupt] [-budget 60s] [-seed S] [-json FILE]
+usage: untornctl explore [-mode M] [-mutant NAME] [-corrupt | -soak] [-budget 60s] [-seed S] [-json FILE]
 
 Runs the engine on a simulated disk, records what reaches the disk and what is acknowledged, and then,
 for every point of that record, makes the states that a power cut, a killed process or a failed flush
@@ -32,6 +32,10 @@ and run again. No directory is touched.
   -corrupt       damage every state as well, in one place or in several: flipped bits, sectors of
                  zeros, garbage, an older version or another place, sectors that cannot be read;
                  a repair, a report or a refusal must follow, or nothing where nothing counts
+  -soak          every fault of the model at once, at stated rates, and everything -corrupt does in some
+                 states; goes on for -budget, 0 = until interrupted. What a lying or rotting drive is to
+                 blame for is counted apart; a torn page returned as good never is
+  -rate NAME=P   a rate of a soak, from 0 to 1; may be given again (-rate help lists them)
   -budget D      how long to look; default 60s
   -seed S        begin with this run again; default: a new one, which is printed
   -violations N  go on after a violation until there are N; default 1
@@ -47,6 +51,8 @@ Examples
   untornctl explore -mutant reuse-early
   untornctl explore -mode none -budget 10s
   untornctl explore -corrupt -budget 5m
+  untornctl explore -soak -budget 0
+  untornctl explore -soak -rate lying=0 -rate flush-error=0.01 -budget 10m
   untornctl explore -seed 17 -at 231 -choice "tear 3 front over old" -log 4097b79c4a485819
 `}
 
@@ -59,6 +65,9 @@ func runExplore(ctx context.Context, k *call) error {
 	fs.StringVar((*string)(&o.Mode), "mode", "", "")
 	fs.StringVar(&o.Mutant, "mutant", "", "")
 	fs.BoolVar(&o.Corrupt, "corrupt", false, "")
+	soak := fs.Bool("soak", false, "")
+	rates := rateFlag{rates: explore.DefaultRates()}
+	fs.Var(&rates, "rate", "")
 	fs.DurationVar(&o.Budget, "budget", time.Minute, "")
 	fs.Uint64Var(&o.Seed, "seed", 0, "")
 	fs.IntVar(&o.Violations, "violations", 1, "")
@@ -72,9 +81,22 @@ func runExplore(ctx context.Context, k *call) error {
 		k.sayf("%s", strings.Join(explore.Mutants(), "\n"))
 		return nil
 	}
+	if rates.help {
+		k.sayf("%s", strings.ReplaceAll(rates.rates.String(), " ", "\n"))
+		return nil
+	}
+	if *soak {
+		o.Soak = &rates.rates
+	}
 	switch {
+	case o.Soak != nil && o.Budget == 0:
+		o.Budget = -1 // until interrupted
 	case o.Budget <= 0 || o.Violations < 1:
 		return usagef("-budget and -violations are more than nothing")
+	case rates.given && o.Soak == nil:
+		return usagef("-rate is for -soak")
+	}
+	switch {
 	case o.Only.At >= 0 && (o.Seed == 0 || o.Only.Choice == ""):
 		return usagef("-at needs -seed and -choice")
 	case o.Only.At < 0:
@@ -86,6 +108,9 @@ func runExplore(ctx context.Context, k *call) error {
 			return err
 		}
 		o.Seed = uint64(binary.LittleEndian.Uint32(b[:]))
+	}
+	if o.Soak != nil && !k.quiet() {
+		k.sayf("soak from seed %d; rates: %v", o.Seed, o.Soak)
 	}
 	line := progress{w: k.err, on: terminal(k.err)}
 	o.Progress = func(r explore.Result) { line.show(exploreLine(&r)) }
@@ -123,8 +148,12 @@ func tellExplore(k *call, r *explore.Result) {
 	}
 	k.sayf("%s", exploreLine(r))
 	tellCounts(k, r.Transitions)
+	if len(r.Faults) > 0 {
+		k.sayf("faults injected while it ran:")
+		tellCounts(k, r.Faults)
+	}
 	if len(r.Blamed) > 0 {
-		k.sayf("after the drive lost or misplaced something, which no engine can make good:")
+		k.sayf("after the drive had rotted, lost or misplaced something that explains it:")
 		tellCounts(k, r.Blamed)
 	}
 	switch {
@@ -135,6 +164,22 @@ func tellExplore(k *call, r *explore.Result) {
 	default:
 		k.sayf("no violation")
 	}
+}
+
+// rateFlag collects -rate.
+type rateFlag struct {
+	rates       explore.Rates
+	given, help bool
+}
+
+func (f *rateFlag) String() string { return "" }
+
+func (f *rateFlag) Set(s string) error {
+	if f.given = true; s == "help" {
+		f.help = true
+		return nil
+	}
+	return f.rates.Set(s)
 }
 
 // tellCounts prints counters in order of their names.
