@@ -18,7 +18,8 @@ import (
 var exploreCommand = command{
 	name: "explore", short: "simulated power cuts: every reachable crash state, opened and judged", run: runExplore,
 	help: `
-usage: untornctl explore [-mode M] [-mutant NAME] [-corrupt | -soak] [-budget 60s] [-seed S] [-json FILE]
+usage: untornctl explore [-mode M] [-mutant NAME] [-corrupt | -soak] [-budget 60s] [-seed S]
+                         [-json FILE]
 
 Runs the engine on a simulated disk, records what reaches the disk and what is acknowledged, and then,
 for every point of that record, makes the states that a power cut, a killed process or a failed flush
@@ -32,9 +33,10 @@ and run again. No directory is touched.
   -corrupt       damage every state as well, in one place or in several: flipped bits, sectors of
                  zeros, garbage, an older version or another place, sectors that cannot be read;
                  a repair, a report or a refusal must follow, or nothing where nothing counts
-  -soak          every fault of the model at once, at stated rates, and everything -corrupt does in some
-                 states; goes on for -budget, 0 = until interrupted. What a lying or rotting drive is to
-                 blame for is counted apart; a torn page returned as good never is
+  -soak          every fault of the model at once, at stated rates, and in some states what
+                 -corrupt does; goes on for -budget, 0 = until interrupted. What a lying or
+                 rotting drive is to blame for is counted apart; a torn page returned as good
+                 never is
   -rate NAME=P   a rate of a soak, from 0 to 1; may be given again (-rate help lists them)
   -budget D      how long to look; default 60s
   -seed S        begin with this run again; default: a new one, which is printed
