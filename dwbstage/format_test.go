@@ -3,6 +3,7 @@ package dwbstage
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/untorn/untorn/page"
@@ -104,14 +105,58 @@ func FuzzHeader(f *testing.F) {
 	sampleHeader().Encode(b, shape)
 	f.Add(b, 2)
 	f.Fuzz(func(t *testing.T, b []byte, region int) {
-		h, err := Decode(b, shape, EngineID{1, 2}, region)
-		if err != nil {
-			return
-		}
-		if len(h.Slots) > shape.MaxSlots() || h.SlotOffset(shape, len(h.Slots)) > shape.SlotsOffset()+shape.Batch {
-			t.Fatalf("slots reach beyond the region: %+v", h)
+		// Most inputs die at the checksum. Mend it, so that what is behind gets exercised.
+		for _, mend := range []bool{false, true} {
+			if mend {
+				if b = slices.Clone(b); len(b) < fixedBytes {
+					return
+				}
+				sealHeader(b)
+			}
+			h, err := Decode(b, shape, EngineID{1, 2}, region)
+			if err != nil {
+				continue
+			}
+			if len(h.Slots) > shape.MaxSlots() || h.SlotOffset(shape, len(h.Slots)) > shape.SlotsOffset()+shape.Batch {
+				t.Fatalf("slots reach beyond the region: %+v", h)
+			}
+			again := make([]byte, shape.Block)
+			h.Encode(again, shape)
+			if g, err := Decode(again, shape, h.Engine, h.Region); err != nil || !reflect.DeepEqual(g, h) {
+				t.Fatalf("read as %+v, written and read again as %+v, %v", h, g, err)
+			}
 		}
 	})
+}
+
+// FuzzPeek: what finds a geometry in a damaged file believes nothing without a checksum.
+func FuzzPeek(f *testing.F) {
+	b := make([]byte, shape.Block)
+	sampleHeader().Encode(b, shape)
+	f.Add(b, 77)
+	f.Fuzz(func(t *testing.T, b []byte, bit int) {
+		if _, ok := Peek(b); ok {
+			b = slices.Clone(b)
+			bit = int(uint(bit) % uint(len(b)*8))
+			b[bit/8] ^= 1 << (bit % 8)
+			if _, ok := Peek(b); ok {
+				t.Fatalf("bit %d flipped and accepted", bit)
+			}
+		}
+	})
+}
+
+// TestEveryBitOfTheFileHeader: no flipped bit is accepted, padding included.
+func TestEveryBitOfTheFileHeader(t *testing.T) {
+	b := make([]byte, 4096)
+	EncodeFileHeader(b, shape, EngineID{4})
+	for i := range len(b) * 8 {
+		b[i/8] ^= 1 << (i % 8)
+		if g, err := DecodeFileHeader(b, EngineID{4}); !errors.Is(err, ErrHeader) {
+			t.Fatalf("bit %d flipped: %+v, %v", i, g, err)
+		}
+		b[i/8] ^= 1 << (i % 8)
+	}
 }
 
 func FuzzFileHeader(f *testing.F) {
@@ -119,8 +164,16 @@ func FuzzFileHeader(f *testing.F) {
 	EncodeFileHeader(b, shape, EngineID{1})
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if g, err := DecodeFileHeader(b, EngineID{1}); err == nil && g.Validate() != nil {
-			t.Fatalf("%+v", g)
+		for _, mend := range []bool{false, true} {
+			if mend {
+				if b = slices.Clone(b); len(b) < fixedBytes {
+					return
+				}
+				sealHeader(b)
+			}
+			if g, err := DecodeFileHeader(b, EngineID{1}); err == nil && g.Validate() != nil {
+				t.Fatalf("%+v", g)
+			}
 		}
 	})
 }
