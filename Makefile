@@ -8,7 +8,7 @@ BASE     ?= HEAD
 SOAK     ?= 10m
 
 .DEFAULT_GOAL := help
-.PHONY: explore-test help build vet lint unit race fuzz cross test bench bench-go bench-compare soak explore torture formats nvme powercut cover clean rivals
+.PHONY: explore-test explore-ci help build vet lint unit race fuzz cross test bench bench-go bench-compare soak explore torture formats nvme powercut cover clean rivals
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,13 @@ rivals: ## etcd wal, raft-wal, pebble, tidwall/wal, bbolt and SQLite beside unto
 
 explore: build ## every reachable crash state, longer than the tests do
 	bin/untornctl explore -mode doublewrite -budget 5m
+
+explore-ci: build ## a bounded share of the explorer: two modes, damage, a soak, the quick mutants (3 minutes)
+	bin/untornctl explore -mode doublewrite -seed 1 -budget 30s
+	bin/untornctl explore -mode atomic -seed 1 -budget 15s
+	bin/untornctl explore -corrupt -seed 1 -budget 15s
+	bin/untornctl explore -soak -seed 1 -budget 20s
+	$(GO) test -count=1 -short -timeout 10m ./explore
 
 torture: build ## ROUNDS kills in DIR, on the file system it lies on
 	bin/untornctl torture -dir $(DIR) -rounds $(ROUNDS) -mode doublewrite
