@@ -233,9 +233,10 @@ func (p *places) walOptions(st *super.State) walstage.Options {
 	}
 }
 
-// random64 is a number nobody else has: a file's incarnation.
+// random64 is a number nobody else has: a file's incarnation. It always has 19 decimal digits, so that
+// the record of a creation always has one length and a simulated schedule comes again.
 func random64() (uint64, error) {
 	var b [8]byte
 	_, err := rand.Read(b[:])
-	return binary.LittleEndian.Uint64(b[:]), err
+	return binary.LittleEndian.Uint64(b[:])>>4 | 1<<60, err
 }
