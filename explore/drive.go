@@ -193,7 +193,7 @@ func (r *rig) open() bool {
 	}
 	r.observing.Store(true)
 	defer r.observing.Store(false)
-	if err != nil && r.p.rates != nil && w.struck.Load() {
+	if full := r.p.trouble == diskFull && errors.Is(err, untorn.ErrNoSpace); full || err != nil && r.p.rates != nil && w.struck.Load() {
 		a.err = err
 		w.inject("opens given up")
 		return false

@@ -192,7 +192,7 @@ func (r *run) cut(ctx context.Context, pt *sim.Point, c sim.Choice, exp *expect,
 	t := r.try(ctx, d, buf)
 	r.x.count(false, append(ts[:len(ts):len(ts)], r.features(exp)...)...)
 	r.x.shadow(t.seen)
-	if lostToNeighbours(t.err, exp) {
+	if lostToNeighbours(t.err, exp) || r.p.trouble == diskFull && errors.Is(t.err, untorn.ErrNoSpace) {
 		t.leave(d)
 		return
 	}
