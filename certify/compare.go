@@ -136,7 +136,7 @@ func series(release string) string {
 // Compare holds the facts of today against a profile's. It is pure. Changes come worst first, and
 // in the order of the profile's facts.
 func Compare(p *Profile, now []Fact) []Change {
-	atomic := p.Config.Mode != "" && p.Config.Mode != "doublewrite"
+	atomic := p.Config.withoutCopy()
 	var out []Change
 	differ := map[string]bool{} // places whose layers cannot be told from each other any more
 	is := map[Fact]Fact{}

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/explore"
 	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/torture"
 )
 
 // Config says what to certify, and how much to spend on it. Only Dir is required.
@@ -18,7 +20,7 @@ type Config struct {
 	Dir    string `json:"dir"`
 	WALDir string `json:"wal_dir,omitempty"`
 	DWBDir string `json:"dwb_dir,omitempty"`
-	// Mode is doublewrite (""), atomic or auto: modes that promise whole pages.
+	// Mode is one that promises whole pages; "" = doublewrite.
 	Mode      untorn.Mode `json:"mode"`
 	PageBytes int         `json:"page_bytes"` // 0 = 16 KiB
 	// AtomicOverride is FileOptions.AtomicOverride; a certificate then says so.
@@ -68,13 +70,13 @@ func (c Config) Validate() error {
 		errs = append(errs, errors.New("a directory is required"))
 	}
 	switch c.Mode {
-	case untorn.ModeDoublewrite, untorn.ModeAtomic, untorn.ModeAuto:
 	case untorn.ModeDetect, untorn.ModeNone:
 		errs = append(errs, fmt.Errorf("mode %s does not promise whole pages: there is nothing to certify", c.Mode))
-	case untorn.ModeFullpage, untorn.ModeShadow:
-		errs = append(errs, fmt.Errorf("mode %s cannot be certified: torture does not replay records into pages, as it asks for", c.Mode))
-	default:
-		errs = append(errs, fmt.Errorf("unknown mode %q (doublewrite, atomic, auto)", c.Mode))
+	default: // what cannot be tortured or explored cannot be certified
+		errs = append(errs, (&torture.Config{Dir: "x", Rounds: 1, Mode: c.Mode}).Validate())
+		for _, m := range c.explored() {
+			errs = append(errs, explore.Options{Mode: m}.Validate())
+		}
 	}
 	if !page.ValidSize(c.PageBytes) {
 		errs = append(errs, fmt.Errorf("page size %d is not a power of two from 4 KiB to 64 KiB", c.PageBytes))
@@ -83,6 +85,19 @@ func (c Config) Validate() error {
 		errs = append(errs, errors.New("exploring and torturing take more than nothing"))
 	}
 	return errors.Join(errs...)
+}
+
+// explored are the modes to explore: auto may come to either.
+func (c *Config) explored() []untorn.Mode {
+	if c.Mode == untorn.ModeAuto {
+		return []untorn.Mode{untorn.ModeDoublewrite, untorn.ModeAtomic}
+	}
+	return []untorn.Mode{c.Mode}
+}
+
+// withoutCopy reports whether pages may be written without a second copy.
+func (c *Config) withoutCopy() bool {
+	return c.Mode == untorn.ModeAtomic || c.Mode == untorn.ModeAuto
 }
 
 // place is a directory and what it is for.

@@ -78,7 +78,7 @@ func (pl *Place) judge(c *Config, no, but func(string, ...any)) {
 			no("%s (%s): %s is memory: nothing survives a power cut", pl.Role, pl.Path, fs)
 		}
 	}
-	if pl.Role != "dir" || c.Mode == "doublewrite" {
+	if pl.Role != "dir" || !c.withoutCopy() {
 		return
 	}
 	v := &pl.Atomic

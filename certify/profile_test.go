@@ -139,7 +139,7 @@ func TestInterrupted(t *testing.T) {
 
 func TestConfigs(t *testing.T) {
 	for _, c := range []Config{
-		{}, {Dir: "x", Mode: untorn.ModeNone}, {Dir: "x", Mode: untorn.ModeDetect}, {Dir: "x", Mode: "odd"}, {Dir: "x", Mode: untorn.ModeFullpage},
+		{}, {Dir: "x", Mode: untorn.ModeNone}, {Dir: "x", Mode: untorn.ModeDetect}, {Dir: "x", Mode: "odd"},
 		{Dir: "x", PageBytes: 5000}, {Dir: "x", Rounds: -1},
 	} {
 		if p, err := Run(t.Context(), c); err == nil || p != nil {

@@ -165,10 +165,7 @@ func (r *runner) control(ctx context.Context) (string, error) {
 }
 
 func (r *runner) explore(ctx context.Context) (string, error) {
-	modes := []untorn.Mode{r.c.Mode}
-	if r.c.Mode == untorn.ModeAuto { // it may be either
-		modes = []untorn.Mode{untorn.ModeDoublewrite, untorn.ModeAtomic}
-	}
+	modes := r.c.explored()
 	var states, violations int64
 	for _, m := range modes {
 		x, err := explore.Run(ctx, explore.Options{Mode: m, Seed: r.c.Seed, Budget: r.c.Explore / time.Duration(len(modes)),
@@ -251,7 +248,7 @@ func (r *runner) tortureOnce(ctx context.Context, what string, rounds int, own b
 		Seed: r.c.Seed, AtomicOverride: r.c.AtomicOverride, Command: r.c.Command, Stderr: r.c.Stderr,
 		Progress: func(x *torture.Result) { r.say("torture", what+": "+x.Line()) },
 	}
-	if own && c.Mode != untorn.ModeDoublewrite {
+	if own && r.c.withoutCopy() {
 		c.Mode, c.AtomicOverride = untorn.ModeAuto, "" // a loop device proves nothing, whatever this place does
 	}
 	set(&c)

@@ -24,7 +24,8 @@ engine in D is left alone. untornctl verify -profile says later what has changed
 
   -dir D         where the deployment has, or will have, its engine; made for the run if it is not there
   -out PROFILE   the profile; an older one is replaced
-  -mode M        doublewrite (default), atomic or auto: the mode the deployment uses
+  -mode M        the mode the deployment uses: doublewrite (default), atomic, auto, or another that
+                 promises whole pages and that untornctl torture takes
   -atomic-override RULE
                  as FileOptions.AtomicOverride; the certificate then says so
   -page SIZE     bytes of a page; default 16384
