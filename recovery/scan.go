@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,13 +61,8 @@ var ErrUnreadable = errors.New("doublewrite region cannot be read")
 func Scan(ctx context.Context, in Input) (*Evidence, error) {
 	g := in.Geometry
 	ev := &Evidence{W: in.Watermark, images: make([][]byte, g.Regions), Regions: g.Regions}
-	for i := range g.Regions {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if err := ev.scanRegion(in, i); err != nil {
-			return nil, err
-		}
+	if err := ev.scanRegions(ctx, in); err != nil {
+		return nil, err
 	}
 	have := map[reclaim.Seq]bool{}
 	for _, h := range ev.heads {
@@ -94,14 +90,55 @@ func Scan(ctx context.Context, in Input) (*Evidence, error) {
 	return ev, nil
 }
 
-func (ev *Evidence) scanRegion(in Input, i int) error {
+// scanAhead is how many regions are being read while one is looked at.
+const scanAhead = 4
+
+func (ev *Evidence) scanRegions(ctx context.Context, in Input) error {
 	g := in.Geometry
-	img := aligned.Alloc(int(g.RegionBytes()), g.Block)
+	var ops [scanAhead]ring.Op
+	var done [scanAhead]chan *ring.Op
+	for k := range done {
+		done[k] = make(chan *ring.Op, 1)
+	}
+	next := 0
+	ahead := func() {
+		if next < g.Regions {
+			k := next % scanAhead
+			ops[k] = ring.Op{
+				Kind: ring.Read, File: in.DWB, Off: g.RegionOffset(next),
+				Buf: aligned.Alloc(int(g.RegionBytes()), g.Block), Done: done[k],
+			}
+			in.Ring.Submit(&ops[k])
+			next++
+		}
+	}
+	for range scanAhead {
+		ahead()
+	}
+	var err error
+	for i := range g.Regions {
+		if i == next { // nothing more was asked for: there is an error
+			break
+		}
+		op := <-done[i%scanAhead] // also after an error: the memory is the kernel's until then
+		if err = cmp.Or(err, ctx.Err()); err != nil {
+			continue
+		}
+		if err = ev.scanRegion(in, i, op.Buf, op.Err); err == nil {
+			ahead()
+		}
+	}
+	return err
+}
+
+// scanRegion looks at region i as it was read into img, or read again if that failed.
+func (ev *Evidence) scanRegion(in Input, i int, img []byte, failed error) error {
+	g := in.Geometry
 	off := g.RegionOffset(i)
 	var unread []int // blocks
-	if err := in.Ring.Do(&ring.Op{Kind: ring.Read, File: in.DWB, Off: off, Buf: img}); err != nil {
+	if failed != nil {
 		// One bad sector must not hide the rest: read block by block.
-		ev.Faults = append(ev.Faults, err.Error())
+		ev.Faults = append(ev.Faults, failed.Error())
 		clear(img)
 		for b := 0; b < len(img); b += g.Block {
 			if in.Ring.Do(&ring.Op{Kind: ring.Read, File: in.DWB, Off: off + int64(b), Buf: img[b : b+g.Block]}) != nil {
