@@ -34,6 +34,9 @@ type Options struct {
 	Soak *Rates
 	// Only explores one crash state of the first run: a replay.
 	Only *Replay
+	// Stalled, if set, is called when nothing was tried for two minutes, with the seed of the run and
+	// every goroutine's stack.
+	Stalled func(seed uint64, stacks []byte)
 	// Progress, if set, is called now and then.
 	Progress func(Result)
 }

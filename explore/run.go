@@ -33,7 +33,17 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if o.Only != nil {
 		o.MaxRuns = 1
 	}
+	if o.Stalled != nil {
+		watching, done := context.WithCancel(context.WithoutCancel(ctx)) // what hangs may be the end
+		var watcher sync.WaitGroup
+		watcher.Go(func() { x.watch(watching) })
+		defer watcher.Wait()
+		defer done()
+	}
 	for n := 0; ctx.Err() == nil && (o.MaxRuns == 0 || n < o.MaxRuns); n++ {
+		x.mu.Lock()
+		x.seed = o.Seed + uint64(n)
+		x.mu.Unlock()
 		p := newProfile(o.Seed+uint64(n), o.Mode, m)
 		if o.Corrupt {
 			p.corrupt()
@@ -56,6 +66,7 @@ type explorer struct {
 
 	mu     sync.Mutex
 	result Result
+	seed   uint64 // of the run under way
 	told   time.Time
 }
 

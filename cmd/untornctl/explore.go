@@ -114,6 +114,9 @@ func runExplore(ctx context.Context, k *call) error {
 	if o.Soak != nil && !k.quiet() {
 		k.sayf("soak from seed %d; rates: %v", o.Seed, o.Soak)
 	}
+	o.Stalled = func(seed uint64, stacks []byte) {
+		fmt.Fprintf(k.err, "nothing was tried for two minutes in the run of seed %d, which is a bug; every goroutine:\n%s\n", seed, stacks)
+	}
 	line := progress{w: k.err, on: terminal(k.err)}
 	o.Progress = func(r explore.Result) { line.show(exploreLine(&r)) }
 	// States are garbage a moment after they were made: collecting seldom is a third faster.
