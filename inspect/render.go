@@ -185,13 +185,13 @@ func (d *DWB) writeSlots(w io.Writer) error {
 }
 
 func (s *Summary) writeFiles(w io.Writer) error {
-	t := newTable(w, "DATA FILE", "ID", "MODE", "PAGE", "PAGES", "SIZE", "STAMP", "STATE")
+	t := newTable(w, "DATA FILE", "ID", "MODE", "FORMAT", "PAGE", "PAGES", "SIZE", "STAMP", "STATE")
 	for _, f := range s.Files {
 		state := "ok"
 		if f.Why != "" {
 			state = f.Why
 		}
-		t.row(f.Name, f.ID, f.Mode, size(int64(f.PageBytes)), f.Pages, size(f.Bytes),
+		t.row(f.Name, f.ID, f.Mode, f.Format, size(int64(f.PageBytes)), f.Pages, size(f.Bytes),
 			orDash(f.Stamp), state)
 	}
 	return t.Flush()
