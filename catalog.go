@@ -20,17 +20,21 @@ const (
 	recordGrow
 	recordRename
 	recordRemove
+	// recordCut is a cut of the log. Super has what counts; the record is for what super is not with: an
+	// archive of the log, and a super made anew.
+	recordCut
 )
 
 // catalogRecord is an engine record: the file as it is after the change. Records are JSON: they are
 // rare, and whoever follows the log can read them.
 type catalogRecord struct {
 	File super.File `json:"file"`
+	Cut  *super.Cut `json:"cut,omitempty"`
 }
 
 // change appends an engine record and waits until it is durable.
 func (e *Engine) logChange(ctx context.Context, kind uint8, f super.File) (page.LSN, error) {
-	b, err := json.Marshal(catalogRecord{f})
+	b, err := json.Marshal(catalogRecord{File: f})
 	if err != nil {
 		return 0, err
 	}
@@ -51,7 +55,7 @@ func (e *Engine) applyCatalog(ctx context.Context, st *super.State, dry bool) er
 		if err != nil {
 			return &Error{Op: "recover", LSN: r.Start, Err: err}
 		}
-		if r.Kind == 0 || r.Kind == pageimage.Kind {
+		if r.Kind == 0 || r.Kind == pageimage.Kind || r.Kind == recordCut {
 			continue
 		}
 		var c catalogRecord

@@ -2,6 +2,7 @@ package untorn
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -55,19 +56,45 @@ func (e *Engine) TruncateAfter(ctx context.Context, lsn page.LSN) error {
 	if top := page.LSN(e.topPage.Load()); top > lsn {
 		return fail(fmt.Errorf("%w: a page with LSN %d was accepted", ErrCutRefused, top))
 	}
+	made := walstage.Cut{}
 	err := e.log.TruncateAfter(ctx, lsn, func(c walstage.Cut) error {
 		err := e.update(func(s *super.State) {
 			s.Cuts = append(s.Cuts[:len(s.Cuts):len(s.Cuts)], super.Cut(c))
 		})
 		if err == nil {
 			after = append(before[:len(before):len(before)], c)
+			made = c
 		}
 		return err
 	})
+	if err == nil && made.To != 0 {
+		err = e.recordCuts(ctx, []super.Cut{super.Cut(made)})
+	}
 	if err != nil {
 		return e.logError("truncate after", lsn, err)
 	}
 	return nil
+}
+
+// recordCuts says in the log too what was cut off: a restore from an archive has no super of later than
+// its backup. The cut holds without it; an open records again what super has, so it is missing at most
+// in an archive whose engine never came back. A full log leaves it to the next open.
+func (e *Engine) recordCuts(ctx context.Context, cuts []super.Cut) error {
+	var end page.LSN
+	for i := range cuts {
+		b, err := json.Marshal(catalogRecord{Cut: &cuts[i]})
+		if err == nil {
+			_, end, err = e.log.Append(recordCut, b)
+		}
+		if errors.Is(err, walstage.ErrLogFull) {
+			e.o.Logger.Warn("a cut of the log is in super, and not yet in the log, which is full", "from", cuts[i].From)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return e.log.WaitDurable(ctx, end)
 }
 
 // Status says what became of the record that starts at lsn: present, pending, never there, cut off, let

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/untorn/untorn/dwbstage"
 	"github.com/untorn/untorn/super"
@@ -55,12 +56,14 @@ func DWBGeometry(st *super.State) dwbstage.Geometry { return geometry(st) }
 
 // CatalogChange is an engine record of the log: a data file as it is after the change.
 type CatalogChange struct {
-	Op   string // "create", "grow", "rename" or "remove"
+	Op   string // "create", "grow", "rename", "remove" or "cut"
 	File super.File
+	Cut  super.Cut // of the log, with Op "cut"
 }
 
 var catalogOps = map[uint8]string{
 	recordCreate: "create", recordGrow: "grow", recordRename: "rename", recordRemove: "remove",
+	recordCut: "cut",
 }
 
 // ParseCatalogChange reads a record whose kind is not 0.
@@ -73,11 +76,24 @@ func ParseCatalogChange(kind uint8, data []byte) (CatalogChange, error) {
 	if err := json.Unmarshal(data, &c); err != nil {
 		return CatalogChange{}, fmt.Errorf("engine record: %w", err)
 	}
-	return CatalogChange{op, c.File}, nil
+	if (kind == recordCut) != (c.Cut != nil) {
+		return CatalogChange{}, fmt.Errorf("engine record: %q with a cut or without", op)
+	}
+	x := CatalogChange{Op: op, File: c.File}
+	if c.Cut != nil {
+		x.Cut = *c.Cut
+	}
+	return x, nil
 }
 
 // Apply changes a catalogue as an open does, files found by id.
 func (c *CatalogChange) Apply(st *super.State) {
+	if c.Op == "cut" {
+		if !slices.Contains(st.Cuts, c.Cut) && len(st.Cuts) < super.MaxCuts {
+			st.Cuts = append(st.Cuts, c.Cut)
+		}
+		return
+	}
 	have := st.ByID(c.File.ID)
 	st.NextFile = max(st.NextFile, c.File.ID+1)
 	switch {

@@ -437,6 +437,11 @@ func (e *Engine) begin(ctx context.Context, st *super.State, tail *walstage.Tail
 	if err := e.start(st); err != nil {
 		return err
 	}
+	if cuts := e.current().Cuts; len(cuts) > 0 {
+		if err := e.recordCuts(ctx, cuts); err != nil {
+			return &Error{Op: "open", File: e.places.walDir(), Err: err}
+		}
+	}
 	e.startArchiving()
 	return nil
 }

@@ -323,3 +323,43 @@ func (d told) Archive(ctx context.Context, s *walstage.Finished) error {
 	}
 	return err
 }
+
+// TestRestoreOverACut: records that TruncateAfter cut off after the backup stay cut off.
+func TestRestoreOverACut(t *testing.T) {
+	dir := t.TempDir()
+	db, backup, arch := filepath.Join(dir, "db"), filepath.Join(dir, "backup"), filepath.Join(dir, "archive")
+	e, err := untorn.Open(bg, options(db))
+	must(t, err)
+	var ends []page.LSN
+	write := func(rec string) {
+		_, end, err := e.Append([]byte(rec))
+		must(t, err)
+		must(t, e.WaitDurable(bg, end))
+		ends = append(ends, end)
+	}
+	write("a")
+	_, err = e.Backup(bg, backup, untorn.BackupOptions{})
+	must(t, err)
+	write("b")
+	write("c")
+	must(t, e.TruncateAfter(bg, ends[0]))
+	write("d")
+	must(t, e.Close(bg))
+	archiveRest(t, db, arch)
+	for lsn, want := range map[page.LSN]string{0: "ad", ends[2]: "abc"} {
+		to := filepath.Join(t.TempDir(), "restored")
+		_, err := Restore(bg, RestoreOptions{Backup: backup, Archive: arch, To: to, LSN: lsn})
+		must(t, err)
+		e, err := untorn.Open(bg, options(to))
+		must(t, err)
+		got := ""
+		for r, err := range e.Replay(bg) {
+			must(t, err)
+			got += string(r.Data)
+		}
+		must(t, e.Close(bg))
+		if got != want {
+			t.Errorf("to LSN %d it replays %q, want %q", lsn, got, want)
+		}
+	}
+}

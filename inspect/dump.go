@@ -315,6 +315,11 @@ func (n *fileNames) describeChange(x *Record, r walstage.Record) {
 		x.Change = err.Error()
 		return
 	}
+	if c.Op == "cut" {
+		x.Kind = c.Op
+		x.Change = fmt.Sprintf("records that start from LSN %d on and before %d are void", c.Cut.From, c.Cut.To)
+		return
+	}
 	x.Kind, x.FileID, x.File = c.Op, uint32(c.File.ID), c.File.Name
 	n.of[c.File.ID] = c.File.Name
 	x.Change = fmt.Sprintf("file %d (%s), %d pages of %d bytes, mode %s", c.File.ID, c.File.Name,

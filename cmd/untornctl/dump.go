@@ -23,7 +23,7 @@ the header. Neither takes a lock nor changes anything.
 
   -from LSN      records that start at or after LSN
   -to LSN        records that start before LSN
-  -kind K        user, engine, create, grow, rename, remove or image
+  -kind K        user, engine, create, grow, rename, remove, image or cut
   -file F        records about the data file of that name or id (the caller's name none)
   -data N        the first N bytes of each record, as hex; -1 = all
 ` + whereHelp + `  -json FILE     for scripts, "-" for standard output; dump wal writes one line a record

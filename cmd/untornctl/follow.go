@@ -38,7 +38,7 @@ ends with 1. A program that must not miss anything subscribes from within (Engin
   -resume FILE   begin where FILE says, and keep in it how far it went: every record once, whatever
                  ends the command. FILE is made when it is not there; it goes before -from
   -n N           end after N records
-  -kind K        user, engine, create, grow, rename, remove or image
+  -kind K        user, engine, create, grow, rename, remove, image or cut
   -file F        records about the data file of that name or id (the caller's name none)
   -data N        the first N bytes of each record, as hex; -1 = all
   -every D       time between two looks (default 100ms)
@@ -133,10 +133,10 @@ func runFollow(ctx context.Context, k *call) error {
 // checkKind refuses a kind of record there is not.
 func checkKind(kind string) error {
 	switch kind {
-	case "", "user", "engine", "create", "grow", "rename", "remove", "image":
+	case "", "user", "engine", "create", "grow", "rename", "remove", "image", "cut":
 		return nil
 	}
-	return usagef("unknown kind %q (user, engine, create, grow, rename, remove, image)", kind)
+	return usagef("unknown kind %q (user, engine, create, grow, rename, remove, image, cut)", kind)
 }
 
 // resumeFile keeps a position; "" keeps none.
