@@ -260,10 +260,13 @@ func (e *Engine) Retention() Retention {
 	}
 	k, now, end := &e.keep, time.Now(), e.log.End()
 	r := Retention{Begin: e.log.Oldest(), End: end, Checkpoint: k.checkpoint, Evicted: k.evictions}
-	least := k.checkpoint
+	least, segment := k.checkpoint, page.LSN(e.segmentBytes)
+	keeps := func(lsn page.LSN) bool { // a whole segment at least: nothing less is let go
+		return lsn < least && lsn/segment < k.checkpoint/segment
+	}
 	if k.archiving {
 		r.Archive = e.archiveStats()
-		if k.archived < least {
+		if keeps(k.archived) {
 			least, r.KeptBy = k.archived, "archive"
 		}
 	}
@@ -272,7 +275,7 @@ func (e *Engine) Retention() Retention {
 		if !h.blocked.IsZero() {
 			x.Blocking = now.Sub(h.blocked)
 		}
-		if h.lsn < least {
+		if keeps(h.lsn) {
 			least, r.KeptBy = h.lsn, h.name
 		}
 		r.Holders = append(r.Holders, x)
