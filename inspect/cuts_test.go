@@ -39,10 +39,10 @@ func TestCutsAndHeaders(t *testing.T) {
 		var b bytes.Buffer
 		must(t, s.Log.write(&b))
 		if !s.OK || len(s.Log.Cuts) != 1 || s.Log.Cuts[0].From != uint64(ends[2]) || s.Log.Cuts[0].GivenUp ||
-			s.Log.Headers == nil || s.Log.Headers.Durable != uint64(ends[6]) || s.Log.Headers.Copies != 7 {
+			s.Log.Headers == nil || s.Log.Headers.Durable != uint64(ends[6]) || s.Log.Headers.Copies != 8 {
 			t.Errorf("%s: %v, %+v", when, s.Problems, s.Log)
 		}
-		if !strings.Contains(b.String(), "cut off by the caller") || !strings.Contains(b.String(), "ring of log headers: 7 copies") {
+		if !strings.Contains(b.String(), "cut off by the caller") || !strings.Contains(b.String(), "ring of log headers: 8 copies") {
 			t.Errorf("%s:\n%s", when, &b)
 		}
 		got := map[uint64]bool{}
