@@ -7,6 +7,7 @@
 //	go run ./powercut -fs xfs -states 3000         one recording, more states
 //	go run ./powercut -fs ext4 -mutant skip-dwb-flush
 //	go run ./powercut -fs ext4 -recorder dm        dm-log-writes instead of qemu's log
+//	go run ./powercut -fs ext4 -mutant ack-early -keep K; go run ./powercut -replay K -at 312
 //	go run ./powercut -fs xfs -pull 5              untornctl pull in a machine that dies five times
 //
 // It needs root for loop mounts; qemu and a kernel are fetched as nvmebed does. Where something is
@@ -45,6 +46,8 @@ type config struct {
 	life             time.Duration
 	timeout          time.Duration
 	keep, work       string
+	replay           string
+	at               int
 	deaths           int
 }
 
@@ -63,7 +66,9 @@ func main() {
 	flag.IntVar(&c.rounds, "rounds", 4, "lives of the engine in a recording; every other one is killed")
 	flag.DurationVar(&c.life, "life", 5*time.Second, "of each of them")
 	flag.DurationVar(&c.timeout, "timeout", 5*time.Minute, "bound on one guest's run")
-	flag.StringVar(&c.keep, "keep", "", "leave log and base image in this folder")
+	flag.StringVar(&c.keep, "keep", "", "leave log and base image of the last recording in this folder")
+	flag.StringVar(&c.replay, "replay", "", "judge what -keep left in this folder, and record nothing")
+	flag.IntVar(&c.at, "at", 0, "with -replay: only the place after this entry, as a violation names it")
 	flag.StringVar(&c.work, "work", "", "folder for images; default one in memory (/dev/shm), if there is one")
 	flag.IntVar(&c.deaths, "pull", 0, "instead: untornctl pull in a guest that dies so many times")
 	flag.StringVar(&c.json, "json", "", `result for scripts, "-" = standard output`)
@@ -160,6 +165,9 @@ func run(ctx context.Context, c config) error {
 	if err := canMount(); err != nil && c.deaths == 0 {
 		return vm.Skip("%v", err)
 	}
+	if c.replay != "" {
+		return c.again(ctx)
+	}
 	parts, err := c.from.Find(ctx, func(s string) { fmt.Fprintln(os.Stderr, "powercut:", s) })
 	if err != nil {
 		return err
@@ -215,9 +223,47 @@ func (c *config) one(ctx context.Context, p vm.Parts, j tape.Job) (*Outcome, err
 		return nil, err
 	}
 	say(fmt.Sprintf("recorded in %.0f s, replaying", time.Since(begun).Seconds()))
-	begun = time.Now()
+	o, err := c.judge(ctx, rec, dir, say)
+	if c.keep != "" {
+		err = errors.Join(err, keep(rec, c.keep))
+	}
+	return o, err
+}
+
+// again judges a recording that was kept.
+func (c *config) again(ctx context.Context) error {
+	rec := &recording{base: filepath.Join(c.replay, "base"), log: filepath.Join(c.replay, "log")}
+	b, err := os.ReadFile(filepath.Join(c.replay, "job.json"))
+	if err == nil {
+		err = json.Unmarshal(b, &rec.job)
+	}
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(c.folder(), "untorn-powercut-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	o, err := c.judge(ctx, rec, dir, func(s string) { fmt.Fprintln(os.Stderr, "powercut:", s) })
+	if o == nil || err != nil {
+		return err
+	}
+	if err := c.report([]*Outcome{o}); err != nil {
+		return err
+	}
+	if bad := o.wrong(); bad != "" && (c.at == 0 || o.Violations > 0) {
+		fmt.Fprintln(os.Stderr, "powercut:", bad)
+		return errNotSo
+	}
+	return nil
+}
+
+// judge replays a recording.
+func (c *config) judge(ctx context.Context, rec *recording, dir string, say func(string)) (*Outcome, error) {
+	begun := time.Now()
 	last := begun
-	o, err := replay(ctx, rec, c.states, c.jobs, dir, func(done, of int) {
+	o, err := replay(ctx, rec, c.states, c.at, c.jobs, dir, func(done, of int) {
 		if time.Since(last) > 5*time.Second {
 			last = time.Now()
 			say(fmt.Sprintf("%d of %d states, %.1f a second", done, of, float64(done)/time.Since(begun).Seconds()))
@@ -225,9 +271,6 @@ func (c *config) one(ctx context.Context, p vm.Parts, j tape.Job) (*Outcome, err
 	})
 	if o != nil {
 		say(fmt.Sprintf("%d states in %.0f s: %d violations", o.States, time.Since(begun).Seconds(), o.Violations))
-	}
-	if c.keep != "" {
-		err = errors.Join(err, keep(rec, c.keep))
 	}
 	return o, err
 }
@@ -261,7 +304,11 @@ func keep(r *recording, dir string) error {
 			return err
 		}
 	}
-	return nil
+	b, err := json.Marshal(r.job)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "job.json"), b, 0o600)
 }
 
 // name is the variant under test.

@@ -120,8 +120,8 @@ type replayer struct {
 	buf   []byte
 }
 
-// replay judges the states that power cuts could have left.
-func replay(ctx context.Context, rec *recording, budget, jobs int, dir string, progress func(done, of int)) (*Outcome, error) {
+// replay judges the states that power cuts could have left, of one place only if that is not 0.
+func replay(ctx context.Context, rec *recording, budget, only, jobs int, dir string, progress func(done, of int)) (*Outcome, error) {
 	f, err := os.Open(rec.log)
 	if err != nil {
 		return nil, err
@@ -144,6 +144,9 @@ func replay(ctx context.Context, rec *recording, budget, jobs int, dir string, p
 		return nil, errors.New("the log holds no word of the workload")
 	}
 	cuts, flushes := plan(l, win, first+1, budget, rand.New(rand.NewPCG(rec.job.Seed, 7)))
+	if only > 0 {
+		cuts = []cut{{at: only, states: 8}}
+	}
 	out := &Outcome{FS: rec.job.FS, Mode: string(rec.job.Mode), Mutant: rec.job.Mutant, Recorder: rec.job.Recorder,
 		Seed: rec.job.Seed, Entries: len(l.Entries), Flushes: flushes, Rounds: rec.job.Rounds, Stories: []Case{}}
 	total := 0

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -81,7 +82,8 @@ func newSlowDisk(name, dir string) (*slowDisk, string, error) {
 			d.mu.Lock()
 			d.conn = c
 			d.mu.Unlock()
-			if err := d.serve(c); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+			if err := d.serve(c); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) &&
+				!errors.Is(err, syscall.ECONNRESET) { // a machine that is killed says no goodbye
 				fmt.Fprintln(os.Stderr, "powercut: slow disk:", err)
 			}
 			c.Close()
