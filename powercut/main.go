@@ -6,7 +6,7 @@
 //	go run ./powercut                              the whole suite: ten minutes
 //	go run ./powercut -fs xfs -states 3000         one recording, more states
 //	go run ./powercut -fs ext4 -mutant skip-dwb-flush
-//	go run ./powercut -fs ext4 -recorder dm        dm-log-writes instead of qemu's log
+//	go run ./powercut -fs ext4 -recorder dm        dm-log-writes instead of qemu's log; see docs/powercut.md
 //	go run ./powercut -fs ext4 -mutant ack-early -keep K; go run ./powercut -replay K -at 312
 //	go run ./powercut -fs xfs -pull 5              untornctl pull in a machine that dies five times
 //
@@ -140,7 +140,6 @@ func (c *config) recordings() ([]tape.Job, error) {
 			mutant, recorder string
 		}{
 			{"doublewrite", "", "qemu"},
-			{"doublewrite", "", "dm"},
 			{"none", "", "qemu"},
 			{"doublewrite", "skip-dwb-flush", "qemu"},
 			{"doublewrite", "dest-before-flush", "qemu"},
