@@ -9,6 +9,7 @@ import (
 
 	"github.com/untorn/untorn"
 	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/pageimage/codecs"
 	"github.com/untorn/untorn/ring"
 )
 
@@ -67,8 +68,12 @@ type Config struct {
 	// Ack is the level waited for: durable, protected, logged, accepted. "" = durable.
 	Ack string `json:"ack"`
 	// LogBytes is the size of a log record each call appends first, whose LSN its pages carry. 0 = no
-	// record.
+	// record: mode fullpage then logs an image of every write.
 	LogBytes int `json:"log_record_bytes"`
+	// CheckpointBytes of log pile up between two checkpoints. 0 = 192 MiB. ImageCodec compresses page
+	// images: "lz4", "zstd", or "" for none. Both matter in modes that log images.
+	CheckpointBytes int64  `json:"checkpoint_bytes"`
+	ImageCodec      string `json:"image_codec,omitempty"`
 	// Reads is the share of calls, in percent, that read a batch of the client's own pages, and check
 	// that they are what it wrote last.
 	Reads   int          `json:"reads_percent"`
@@ -116,6 +121,9 @@ func (c Config) withDefaults() Config {
 	def(&c.Repeat, 1)
 	if c.Mode == "" {
 		c.Mode = Doublewrite
+	}
+	if c.CheckpointBytes == 0 {
+		c.CheckpointBytes = logKept
 	}
 	if c.SizeBytes == 0 {
 		c.SizeBytes = 1 << 30
@@ -195,6 +203,12 @@ func (c Config) Validate() error {
 	within("zeros", c.Zeros, 0, 100)
 	within("log record", c.LogBytes, 0, 1<<18)
 	within("hot", c.Hot, 0, 100)
+	if c.CheckpointBytes < 1<<20 {
+		bad("%d bytes of log between checkpoints are less than 1 MiB", c.CheckpointBytes)
+	}
+	if _, err := codecs.ByName(c.ImageCodec); err != nil {
+		bad("%v", err)
+	}
 	within("cores", c.Cores, 0, 4096)
 	if c.Overload < 0 || c.Overload > 1000 {
 		bad("overload is %v %%, want 1 to 1000", c.Overload)

@@ -39,6 +39,8 @@ type setting struct {
 
 func settings() []setting {
 	return []setting{
+		{"checkpoint", "checkpoint_bytes", "MiB of log between checkpoints", func(c *Config, v int) { c.CheckpointBytes = int64(v) << 20 },
+			func(c *Config) int { return int(c.CheckpointBytes >> 20) }},
 		{"clients", "clients", "callers", func(c *Config, v int) { c.Clients = v }, func(c *Config) int { return c.Clients }},
 		{"batch", "batch_pages", "pages a call", func(c *Config, v int) { c.Batch = v }, func(c *Config) int { return c.Batch }},
 		{"cores", "cores", "cores", func(c *Config, v int) { c.Cores = v }, func(c *Config) int { return c.Cores }},
@@ -255,6 +257,10 @@ func (r *SweepResult) rows() [][]string {
 	if several {
 		head = append([]string{"mode"}, head...)
 	}
+	logs := r.Over == "checkpoint" // what it is about
+	if logs {
+		head = append(head, "log bytes/page", "bytes/byte")
+	}
 	rows := [][]string{head}
 	ms := func(us float64) string { return fmt.Sprintf("%.2f", us/1e3) }
 	for _, m := range r.modes() {
@@ -271,6 +277,9 @@ func (r *SweepResult) rows() [][]string {
 			}
 			if x.Bound == 0 {
 				row[5] = "-"
+			}
+			if logs {
+				row = append(row, Count(x.LogBytes), fmt.Sprintf("%.2f", x.DeviceBytes))
 			}
 			if several {
 				row = append([]string{string(m)}, row...)

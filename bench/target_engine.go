@@ -8,6 +8,7 @@ import (
 
 	"github.com/untorn/untorn"
 	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/pageimage/codecs"
 )
 
 // engineTarget is the engine itself.
@@ -34,7 +35,8 @@ func engineOptions(c *Config, dir, walDir, dwbDir string) untorn.Options {
 		BatchBytes: c.BatchBytes, DWBSync: dwbSyncs[c.DWBSync], Batches: c.Batches, Unflushed: min(batchesUnflushed, batches),
 		Memory: max(memory, 64<<20), Unsafe: t.unsafe,
 	}
-	if c.LogBytes == 0 && !t.logsImages { // little goes into the log: do not zero 64 MiB of it first
+	o.ImageCodec, _ = codecs.ByName(c.ImageCodec) // validated
+	if c.LogBytes == 0 && !t.logsImages {         // little goes into the log: do not zero 64 MiB of it first
 		o.SegmentBytes = 8 << 20
 	}
 	return o
@@ -72,12 +74,12 @@ func (t *engineTarget) checkpoints() {
 	if m, _ := t.c.Mode.trait(); t.c.LogBytes == 0 && !m.logsImages {
 		return
 	}
-	t.err = checkpointLog(t.e, t.stop)
+	t.err = checkpointLog(t.e, t.stop, t.c.CheckpointBytes)
 }
 
 // checkpointLog keeps a growing log short until stop.
-func checkpointLog(e *untorn.Engine, stop <-chan struct{}) error {
-	tick := time.NewTicker(20 * time.Millisecond)
+func checkpointLog(e *untorn.Engine, stop <-chan struct{}, kept int64) error {
+	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	last := e.EndLSN()
 	for {
@@ -87,7 +89,7 @@ func checkpointLog(e *untorn.Engine, stop <-chan struct{}) error {
 		case <-tick.C:
 		}
 		end := e.EndLSN()
-		if end < last+logKept {
+		if end < last+untorn.LSN(kept) {
 			continue
 		}
 		// With commit policy never nothing else makes the log durable.

@@ -144,7 +144,7 @@ func (s *walSession) interval(ctx context.Context, profile io.Writer) (WALInterv
 	failed := make(chan error, len(s.clients)+2)
 	stop := make(chan struct{})
 	var helpers, wg sync.WaitGroup
-	helpers.Go(func() { failed <- checkpointLog(s.e, stop) })
+	helpers.Go(func() { failed <- checkpointLog(s.e, stop, logKept) })
 	all := newSteps(s.c.Duration)
 	for _, k := range s.clients {
 		k.hist = newHistogram()

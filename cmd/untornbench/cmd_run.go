@@ -25,6 +25,8 @@ func (c *call) workload(o *bench.Config) {
 	c.fs.IntVar(&o.Depth, "depth", o.Depth, "")
 	c.fs.IntVar(&o.Cores, "cores", 0, "")
 	c.fs.IntVar(&o.LogBytes, "log", 0, "")
+	c.fs.Var(size{&o.CheckpointBytes}, "checkpoint", "")
+	c.fs.StringVar(&o.ImageCodec, "image-codec", "", "")
 	c.fs.IntVar(&o.Reads, "reads", 0, "")
 	c.fs.IntVar(&o.Zeros, "zeros", 0, "")
 	c.fs.Var(small{&o.BatchBytes}, "dwb-batch", "")

@@ -107,6 +107,9 @@ Engine
   -backend B       io_uring, threads, or buffered through the page cache (default auto)
   -depth N         writes in place in flight (default: the engine's; 128 for the bound)
   -cores N         GOMAXPROCS during the measured intervals (default: as it is)
+  -checkpoint N    bytes of log between two checkpoints (default 192MiB); a page that is written in
+                   between again logs no second image in mode fullpage, if -log gives it records
+  -image-codec C   compress page images: lz4, zstd or none (default none)
   -dwb-batch N     bytes of a doublewrite batch, -dwb-batches N of them in flight (default: the
                    engine's)
   -dwb-sync W      how a batch is made durable: one flush for what has been written, or DSYNC writes
@@ -140,7 +143,7 @@ them see the same disk: a table, and a curve in the report.
 usage: untornbench sweep -over SETTING -values V,V,... [-mode M,M...] [-html FILE] [-json FILE]
          [-gobench FILE] [FLAGS of run]
 
-  -over SETTING    clients, batch, cores, depth, page, rate or reads
+  -over SETTING    checkpoint (MiB of log between two), clients, batch, cores, depth, page, rate or reads
   -values V,V,...  its values, up to 64 points in all; sizes take KiB and MiB
   -mode M,M...     a curve for each of these modes (default doublewrite); none needs -unsafe
 
@@ -152,6 +155,7 @@ Examples
   untornbench sweep -over clients -values 1,2,4,8,16,32,64 -html clients.html
   untornbench sweep -over batch -values 1,4,16,64,256 -mode doublewrite,none -unsafe
   untornbench sweep -over rate -values 5000,10000,20000,30000 -batch 8    latency against load
+  untornbench sweep -over checkpoint -values 32,128,512 -mode doublewrite,fullpage -log 128
   untornbench sweep -over page -values 4KiB,8KiB,16KiB,32KiB,64KiB
 ` + helpExit
 
