@@ -1,11 +1,14 @@
 package untorn_test
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"testing"
 
 	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/pageimage"
+	"github.com/untorn/untorn/pageimage/codecs"
 	"github.com/untorn/untorn/ring"
 	"github.com/untorn/untorn/sim"
 )
@@ -170,5 +173,93 @@ func TestImageTooLarge(t *testing.T) {
 	_, err := e.OpenFile(ctx, "table", untorn.FileOptions{Create: true, Pages: 1, PageSize: 16384, Mode: untorn.ModeFullpage})
 	if !errors.Is(err, untorn.ErrTooLarge) {
 		t.Errorf("a page of 16384 bytes, groups of 16384: %v", err)
+	}
+}
+
+// TestImagesAllocateNothing: the way of a page through its image costs no allocation once it is warm,
+// whether it logs one or relies on one.
+func TestImagesAllocateNothing(t *testing.T) {
+	if raced {
+		t.Skip("the race detector allocates")
+	}
+	for _, codec := range append(pageimage.Codecs{nil}, codecs.All()...) {
+		o := small(t)
+		o.SegmentBytes, o.ImageCodec = 64<<20, codec
+		e := open(t, o)
+		f := create(t, e, "table", untorn.FileOptions{Pages: 64, Mode: untorn.ModeFullpage})
+		bufs, ws := make([][]byte, 16), make([]untorn.PageWrite, 16)
+		_, lsn, err := e.Append([]byte("record"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write := func() {
+			if err := f.Alloc(ctx, bufs); err != nil {
+				t.Fatal(err)
+			}
+			for i := range ws {
+				ws[i] = untorn.PageWrite{No: untorn.PageNo(i), Data: bufs[i], LSN: lsn * untorn.LSN(i%2)} // half of them log images
+			}
+			if err := f.WritePages(ctx, ws, untorn.Durable); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 20 {
+			write()
+		}
+		// What the log's own goroutines allocate is a matter of timing: less than one in eight pages.
+		if n := testing.AllocsPerRun(100, write); n >= 2 {
+			t.Errorf("codec %v: %v allocations in a call of 16 pages", codec, n)
+		}
+		mustClose(t, e)
+	}
+}
+
+// TestCompressedImages: images come back from any codec the program was given, and an image in
+// another stops the open with a name.
+func TestCompressedImages(t *testing.T) {
+	for _, codec := range codecs.All() {
+		d := sim.New(sim.Config{Seed: 9})
+		o := onSim(d)
+		o.ImageCodec = codec
+		e := open(t, o)
+		f := create(t, e, "table", untorn.FileOptions{Pages: 8, PageSize: 8192, Mode: untorn.ModeFullpage})
+		b := make([]byte, f.PageSize())
+		copy(b[untorn.PageHeader:], bytes.Repeat([]byte("not much in it; "), 300))
+		for no := range untorn.PageNo(8) {
+			if err := f.WritePages(ctx, []untorn.PageWrite{{No: no, Data: b}}, untorn.Durable); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := e.Stats().ImageBytes; n > 8*1000 {
+			t.Errorf("%s: 8 images take %d bytes", codec.Name(), n)
+		}
+		again := func(c ...pageimage.Codec) (*untorn.Engine, error) {
+			crashed := d.Crash()
+			o := o
+			o.ImageCodec, o.ImageCodecs = nil, c
+			o.FS = crashed.FS()
+			o.NewRing = func(string, ring.Config) (ring.Ring, error) { return crashed.Ring(), nil }
+			return untorn.Open(ctx, o)
+		}
+		if _, err := again(); !errors.Is(err, pageimage.ErrCodec) || !strings.Contains(err.Error(), codec.Name()) {
+			t.Errorf("%s: without it the open says %v", codec.Name(), err)
+		}
+		e2, err := again(codecs.All()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := e2.Report(); r.Images != 8 || r.Installed != 8 {
+			t.Errorf("%s: %d images, %d installed", codec.Name(), r.Images, r.Installed)
+		}
+		f2, err := e2.OpenFile(ctx, "table", untorn.FileOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, f.PageSize())
+		if err := f2.ReadPages(ctx, []untorn.PageRead{{No: 3, Data: got}}); err != nil || !bytes.Equal(got[untorn.PageHeader:], b[untorn.PageHeader:]) {
+			t.Errorf("%s: %v", codec.Name(), err)
+		}
+		mustClose(t, e2)
+		mustClose(t, e)
 	}
 }

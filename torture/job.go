@@ -52,6 +52,14 @@ func RandomShape(r *rand.Rand) Shape {
 	return s
 }
 
+// holdImages makes the log's segments large enough for images of the pages.
+func (s *Shape) holdImages() {
+	if least := 8 * int64(s.PageSize); s.Segment < least {
+		s.MaxLog = s.MaxLog / s.Segment * least
+		s.Segment = least
+	}
+}
+
 // job is what a child is told.
 type job struct {
 	Recover bool // only open
@@ -89,6 +97,7 @@ func (j *job) options() untorn.Options {
 		SegmentBytes: j.Shape.Segment, MaxLogBytes: j.Shape.MaxLog, LogGroups: j.Shape.LogGroups,
 		Unsafe: j.Mode == string(untorn.ModeNone),
 		// Opens are killed on purpose here: that many dead recoveries in a row mean nothing.
+		ShadowRepair:  []untorn.ShadowSource{untorn.ShadowDoublewrite, untorn.ShadowLog}[j.Round%2],
 		MaxRecoveries: 1 << 20, LockWait: lockWait, Mutants: j.Mutants,
 	}
 	if j.DSync {

@@ -116,7 +116,7 @@ func (r *Result) Write(w io.Writer) error {
 		mode += ", with the mutant " + r.Mutant
 	}
 	p("mode %s, seed %d: %s", mode, r.Seed, r.Line())
-	p("%d opens, %d of them recovered %d pages from the doublewrite buffer", r.Opens, r.Recoveries,
+	p("%d opens, %d of them recovered %d pages", r.Opens, r.Recoveries,
 		r.Installed)
 	if r.Stopped {
 		p("stopped before all rounds were over")

@@ -56,10 +56,10 @@ func (c *Config) Validate() error {
 		errs = append(errs, fmt.Errorf("%d rounds: at least 1", c.Rounds))
 	}
 	switch c.Mode {
-	case "", untorn.ModeDoublewrite, untorn.ModeAtomic, untorn.ModeAuto, untorn.ModeDetect,
+	case "", untorn.ModeDoublewrite, untorn.ModeFullpage, untorn.ModeShadow, untorn.ModeAtomic, untorn.ModeAuto, untorn.ModeDetect,
 		untorn.ModeNone:
 	default:
-		errs = append(errs, fmt.Errorf("unknown mode %q (doublewrite, atomic, auto, detect, none)",
+		errs = append(errs, fmt.Errorf("unknown mode %q (doublewrite, fullpage, shadow, atomic, auto, detect, none)",
 			c.Mode))
 	}
 	if c.PageBytes != 0 && !page.ValidSize(c.PageBytes) {
@@ -183,6 +183,9 @@ func (r *runner) anew() error {
 	r.shape = RandomShape(r.rng)
 	if r.cfg.PageBytes != 0 {
 		r.shape.PageSize = r.cfg.PageBytes
+	}
+	if m := r.cfg.Mode; m == untorn.ModeFullpage || m == untorn.ModeShadow {
+		r.shape.holdImages()
 	}
 	r.m = newModel(r.cfg.Mode, r.cfg.Seed)
 	r.m.lacks = r.lacking()

@@ -144,6 +144,7 @@ func (w *pageWorker) submit(ctx context.Context, nos []uint64, level untorn.Leve
 		}
 		old := w.newest[no]
 		ws[i].No, ws[i].LSN = untorn.PageNo(no), max(lsn, old.lsn)
+		ws[i].Unrecorded = true // no record has the contents: mode fullpage logs them all
 		putPage(ws[i].Data, c.j.Seed, w.tag, no, v)
 		evs[i] = event{kind: evPage, tag: w.tag, page: no, version: v, a: uint64(ws[i].LSN)}
 		w.newest[no] = seenPage{version: v, lsn: ws[i].LSN}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/pageimage/codecs"
 )
 
 var backupCommand = command{
@@ -51,7 +52,7 @@ func runBackup(ctx context.Context, k *call) error {
 		return err
 	}
 	e, err := untorn.Open(ctx, untorn.Options{Dir: args[0], WALDir: w.wal, DWBDir: w.dwb, MustExist: true,
-		ReadOnly: true, Unsafe: true, LockWait: -1})
+		ReadOnly: true, Unsafe: true, ImageCodecs: codecs.All(), LockWait: -1})
 	switch {
 	case errors.Is(err, untorn.ErrNeedsRecovery):
 		return k.notSo("backup", "%v: untornctl recover %s does that", err, args[0])

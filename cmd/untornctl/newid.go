@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/pageimage/codecs"
 )
 
 var newIDCommand = command{
@@ -45,7 +46,7 @@ func runNewID(ctx context.Context, k *call) error {
 	if err := w.exists(args[0]); err != nil {
 		return err
 	}
-	r, err := untorn.NewID(ctx, untorn.Options{Dir: args[0], WALDir: w.wal, DWBDir: w.dwb, Unsafe: true, LockWait: -1}, o)
+	r, err := untorn.NewID(ctx, untorn.Options{Dir: args[0], WALDir: w.wal, DWBDir: w.dwb, Unsafe: true, ImageCodecs: codecs.All(), LockWait: -1}, o)
 	switch {
 	case errors.Is(err, untorn.ErrNeedsRecovery):
 		return k.notSo("new-id", "%v: untornctl recover %s does that", err, args[0])

@@ -6,13 +6,14 @@ import (
 	"fmt"
 
 	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/pageimage/codecs"
 )
 
 var recoverCommand = command{
 	name: "recover", short: "bring a directory back after a crash, or say what that would do",
 	run: runRecover,
 	help: `
-usage: untornctl recover D [-dry-run] [-accept-loss] [-to-lsn N] [-json FILE]
+usage: untornctl recover D [-dry-run] [-accept-loss] [-to-lsn N] [-shadow-from S] [-json FILE]
        untornctl recover D -salvage DIR [-json FILE]
 
 Opens the engine directory D as its owner would, which recovers it, lists every page that was
@@ -21,6 +22,7 @@ touched with source, LSN and reason, and closes it in order.
   -dry-run       only say what would be done; nothing is changed
   -accept-loss   give up pages of which no image may be trusted: they are listed, and marked
                  unreadable until they are written again. Without it such pages stop the recovery
+  -shadow-from S files in mode shadow are repaired from "doublewrite" (default) or from the "log"
   -to-lsn N      give a corrupt log up from LSN N on: N is the end of a record before the damage, and
                  the error of a recovery without it names the last one. Everything behind it is
                  erased; pages may be newer than what is left of the log. Look first: with -dry-run
@@ -50,6 +52,8 @@ func runRecover(ctx context.Context, k *call) error {
 	fs.BoolVar(&accept, "accept-loss", false, "")
 	fs.Uint64Var(&to, "to-lsn", 0, "")
 	fs.StringVar(&salvage, "salvage", "", "")
+	var shadow untorn.ShadowSource
+	fs.StringVar((*string)(&shadow), "shadow-from", "", "")
 	args, err := k.parse(fs, "the directory")
 	if err != nil {
 		return err
@@ -68,9 +72,9 @@ func runRecover(ctx context.Context, k *call) error {
 		return err
 	}
 	o := untorn.Options{
-		Dir: args[0], WALDir: w.wal, DWBDir: w.dwb, MustExist: true, AcceptLoss: accept, RecoverTo: untorn.LSN(to),
+		Dir: args[0], WALDir: w.wal, DWBDir: w.dwb, MustExist: true, AcceptLoss: accept, RecoverTo: untorn.LSN(to), ShadowRepair: shadow,
 		// Modes are not chosen here: files keep theirs.
-		Unsafe: true,
+		Unsafe: true, ImageCodecs: codecs.All(),
 	}
 	if salvage != "" {
 		return k.salvage(ctx, o, salvage)

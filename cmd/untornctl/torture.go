@@ -25,7 +25,8 @@ is compared with what was acknowledged, byte by byte.
   -dir D         the engine directory: new or empty, on the disk to be tried. It is left there,
                  closed in order, for a look with inspect, verify and dump
   -rounds N      children to kill; default 50
-  -mode M        doublewrite (default); atomic or auto, where every third child writes its pages
+  -mode M        doublewrite (default); fullpage, where every write logs an image, so that nothing
+                 needs a replay; shadow, repaired from either source in turn; atomic or auto, where every third child writes its pages
                  through the doublewrite buffer instead; detect or none, where a page that was being
                  written when the child died may be damaged, and only such a page
   -atomic-override RULE

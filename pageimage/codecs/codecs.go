@@ -73,7 +73,8 @@ func Zstd() pageimage.Codec {
 			if err != nil {
 				return err
 			}
-			return e
+			// Room for what does not become smaller: the library would allocate it.
+			return &zstdEncoder{e, make([]byte, 0, page.MaxSize+1024)}
 		}},
 		dec: sync.Pool{New: func() any {
 			d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(page.MaxSize))
@@ -87,20 +88,25 @@ func Zstd() pageimage.Codec {
 
 type zstdCodec struct{ enc, dec sync.Pool }
 
+type zstdEncoder struct {
+	*zstd.Encoder
+	buf []byte
+}
+
 func (*zstdCodec) ID() uint8    { return pageimage.Zstd }
 func (*zstdCodec) Name() string { return "zstd" }
 
 func (c *zstdCodec) Compress(dst, src []byte) int {
-	e, ok := c.enc.Get().(*zstd.Encoder)
+	e, ok := c.enc.Get().(*zstdEncoder)
 	if !ok {
 		return 0 // it is kept as it is
 	}
-	out := e.EncodeAll(src, dst[:0:len(dst)])
-	c.enc.Put(e)
-	if len(out) > len(dst) || len(dst) == 0 || &out[0] != &dst[0] { // it did not fit, and went elsewhere
+	defer c.enc.Put(e)
+	out := e.EncodeAll(src, e.buf)
+	if len(out) > len(dst) {
 		return 0
 	}
-	return len(out)
+	return copy(dst, out)
 }
 
 func (c *zstdCodec) Decompress(dst, src []byte) error {
