@@ -20,6 +20,7 @@ usage: untornbench [-dir D] [-duration 1s] [-repeat 3] [-json FILE] [-html FILE]
        untornbench sweep   [FLAGS]       one workload at several values of one setting
        untornbench wal     [FLAGS]       the log alone
        untornbench limit   [FLAGS]       what the drive can do: the bounds
+       untornbench recovery [FLAGS]      the open after a crash, by the size of the log
        untornbench compare A.json B.json two results, with their spread
        untornbench COMMAND -h
 
@@ -234,4 +235,27 @@ Examples
   untornbench run -repeat 5 -json before.json
   untornbench run -repeat 5 -json after.json
   untornbench compare before.json after.json
+` + helpExit
+
+const helpRecovery = `untornbench recovery measures the open after a crash, by how large the log has become since the last
+checkpoint: pages and records are written, the engine is left as a crash leaves it, and opened.
+
+usage: untornbench recovery [-dir D] [-mode M,M...] [-logs N,N...] [-page 16KiB] [-image-codec C]
+         [-repeat 1] [-backend auto|uring|threads|buffered] [-keep] [-json FILE]
+
+  -dir D           a scratch directory is made in here, and removed at the end (default: the current
+                   directory)
+  -mode M,M...     doublewrite, fullpage, shadow or detect (default doublewrite,fullpage); where pages
+                   are not logged, records of a page's size fill the log
+  -logs N,N...     bytes of log to recover from (default 32MiB,128MiB,512MiB)
+  -page N          page size (default 16KiB)
+  -image-codec C   compress page images: lz4, zstd or none (default none)
+  -backend B       io_uring, threads, or buffered through the page cache (default auto)
+  -repeat N        crashes of each kind, all shown (default 1)
+  -keep            leave the scratch directories
+  -json FILE       everything ("-" = standard output, in place of the table)
+
+Examples
+  untornbench recovery -dir /srv/data
+  untornbench recovery -mode fullpage -logs 64MiB,1GiB -repeat 3
 ` + helpExit

@@ -43,6 +43,7 @@ func commands() []command {
 		{"sweep", helpSweep, runSweep},
 		{"wal", helpWAL, runWAL},
 		{"limit", helpLimit, runLimit},
+		{"recovery", helpRecovery, runRecovery},
 		{"compare", helpCompare, runCompare},
 	}
 }

@@ -74,6 +74,7 @@ func declared(t *testing.T, name string) []string {
 	files := map[string][2]string{
 		"run": {"cmd_run.go", "func runRun("}, "sweep": {"cmd_sweep.go", "func runSweep("}, "": {"cmd_run.go", "func (c *call) workload("},
 		"wal": {"cmd_more.go", "func runWAL("}, "limit": {"cmd_more.go", "func runLimit("}, "compare": {"cmd_more.go", "func runCompare("},
+		"recovery": {"cmd_recovery.go", "func runRecovery("},
 	}
 	_, body, ok := strings.Cut(readSource(t, files[name][0]), files[name][1])
 	if !ok {

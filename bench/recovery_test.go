@@ -1,0 +1,31 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+)
+
+// TestRecovery: what is measured is a recovery, of the log it was asked for.
+func TestRecovery(t *testing.T) {
+	r, err := Recovery(context.Background(), RecoveryConfig{Dir: t.TempDir(), LogBytes: []int64{4 << 20}, Modes: []Mode{Doublewrite, FullPage}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Points) != 2 {
+		t.Fatalf("%+v", r.Points)
+	}
+	for _, p := range r.Points {
+		if p.LogBytes < 4<<20 || p.Open <= 0 || p.Records == 0 || (p.Images > 0) != (p.Mode == FullPage) || p.Mode == FullPage && p.Restored < 200 {
+			t.Errorf("%+v", p)
+		}
+	}
+	var b strings.Builder
+	if err := r.WriteText(&b); err != nil || !strings.Contains(b.String(), "fullpage") {
+		t.Errorf("%v: %s", err, b.String())
+	}
+	if _, err := Recovery(context.Background(), RecoveryConfig{Modes: []Mode{Naive}, LogBytes: []int64{5}}, nil); !errors.Is(err, ErrUsage) {
+		t.Errorf("nonsense: %v", err)
+	}
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/untorn/untorn/bench"
+)
+
+func runRecovery(ctx context.Context, c *call) error {
+	var o bench.RecoveryConfig
+	var jsonTo, modes, logs string
+	c.fs.StringVar(&o.Dir, "dir", "", "")
+	c.fs.StringVar(&modes, "mode", "", "")
+	c.fs.StringVar(&logs, "logs", "", "")
+	c.fs.Var(small{&o.PageBytes}, "page", "")
+	c.fs.StringVar(&o.ImageCodec, "image-codec", "", "")
+	c.fs.IntVar(&o.Repeat, "repeat", 0, "")
+	c.fs.BoolVar(&o.Keep, "keep", false, "")
+	c.fs.StringVar(&jsonTo, "json", "", "")
+	c.backend(&o.Backend)
+	if err := c.parse(0); err != nil {
+		return err
+	}
+	for m := range strings.SplitSeq(modes, ",") {
+		if m != "" {
+			o.Modes = append(o.Modes, bench.Mode(m))
+		}
+	}
+	if logs != "" {
+		values, err := bench.ParseValues(logs)
+		if err != nil {
+			return err
+		}
+		for _, v := range values {
+			o.LogBytes = append(o.LogBytes, int64(v))
+		}
+	}
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	p, done := c.progress()
+	r, err := bench.Recovery(ctx, o, p)
+	done()
+	if r == nil {
+		return err
+	}
+	r.Command = c.line
+	return errors.Join(err, c.report(jsonTo, r, r.WriteText))
+}
