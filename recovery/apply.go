@@ -2,10 +2,9 @@ package recovery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
-	"github.com/untorn/untorn/aligned"
-	"github.com/untorn/untorn/page"
 	"github.com/untorn/untorn/ring"
 	"github.com/untorn/untorn/stages"
 )
@@ -80,23 +79,29 @@ func (p *Plan) rewriteRegions() error {
 }
 
 func (p *Plan) writeDestinations(ctx context.Context) error {
-	bounce := aligned.Alloc(page.MaxSize, max(p.in.Geometry.Block, 4096))
+	writes := newLanes(p.in.Ring, p.in.Geometry.Block)
 	dirty := map[*stages.File]bool{}
 	for _, x := range p.installs {
-		buf := bounce[:x.file.PageSize]
-		if x.image == nil {
-			MarkLost(buf)
-		} else {
-			copy(buf, x.image)
-		}
-		if err := p.write(x, buf, dirty); err != nil {
-			return err
+		err := p.write(writes, x, dirty, func(buf []byte) error {
+			if x.image == nil {
+				MarkLost(buf)
+			} else {
+				copy(buf, x.image)
+			}
+			return nil
+		})
+		if err != nil {
+			return errors.Join(err, writes.drain())
 		}
 	}
-	if err := p.restoreImages(ctx, dirty); err != nil {
-		return err
+	err := p.restoreImages(ctx, writes, dirty)
+	if err == nil {
+		err = p.rewrite(writes, dirty)
 	}
-	if err := p.rewrite(dirty); err != nil {
+	if err != nil {
+		return errors.Join(err, writes.drain())
+	}
+	if err := writes.drain(); err != nil { // a flush covers what has completed
 		return err
 	}
 	for f := range dirty {
@@ -107,12 +112,25 @@ func (p *Plan) writeDestinations(ctx context.Context) error {
 	return nil
 }
 
-// write installs one page.
-func (p *Plan) write(x install, buf []byte, dirty map[*stages.File]bool) error {
-	if err := p.in.Ring.Do(&ring.Op{Kind: ring.Write, File: x.file.IO, Off: x.file.Offset(x.no), Buf: buf}); err != nil {
-		return fmt.Errorf("installing page %d of %s: %w", x.no, x.file.Name, err)
+// write installs one page, which fill puts into the buffer it gets.
+func (p *Plan) write(writes *lanes, x install, dirty map[*stages.File]bool, fill func([]byte) error) error {
+	l, err := writes.next()
+	if err != nil {
+		return err
+	}
+	buf := l.buf[:x.file.PageSize]
+	if err := fill(buf); err != nil {
+		return err
+	}
+	l.op = ring.Op{Kind: ring.Write, File: x.file.IO, Off: x.file.Offset(x.no), Buf: buf}
+	l.then = func(l *lane) error {
+		if l.op.Err != nil {
+			return fmt.Errorf("installing page %d of %s: %w", x.no, x.file.Name, l.op.Err)
+		}
+		p.Report.Installed++
+		return nil
 	}
 	dirty[x.file] = true
-	p.Report.Installed++
+	writes.start(l)
 	return nil
 }

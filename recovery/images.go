@@ -1,10 +1,12 @@
 package recovery
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
-	"github.com/untorn/untorn/aligned"
 	"github.com/untorn/untorn/page"
 	"github.com/untorn/untorn/pageimage"
 	"github.com/untorn/untorn/ring"
@@ -93,8 +95,22 @@ func (x *logged) image(f *stages.File) *Image {
 	}
 }
 
+// others lists the pages that skip does not, in the order of their places: reads of them go on in
+// one direction.
+func (l *Logged) others(skip func(page.ID) bool) (list []page.ID) {
+	for _, id := range l.order {
+		if !skip(id) {
+			list = append(list, id)
+		}
+	}
+	slices.SortFunc(list, func(a, b page.ID) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.No, b.No))
+	})
+	return list
+}
+
 // restoreImages writes the images decided for over their destinations, in the order of the log.
-func (p *Plan) restoreImages(ctx context.Context, dirty map[*stages.File]bool) error {
+func (p *Plan) restoreImages(ctx context.Context, writes *lanes, dirty map[*stages.File]bool) error {
 	if len(p.fromLog) == 0 {
 		return nil
 	}
@@ -105,24 +121,26 @@ func (p *Plan) restoreImages(ctx context.Context, dirty map[*stages.File]bool) e
 		}
 	}
 	left := len(p.fromLog)
-	buf := aligned.Alloc(page.MaxSize, max(p.in.Geometry.Block, 4096))
 	scratch := make([]byte, page.MaxSize)
 	err := p.in.Records(ctx, from, func(start page.LSN, kind uint8, data []byte) error {
 		x, ok := p.fromLog[start]
 		if !ok {
 			return nil
 		}
-		m, err := pageimage.Decode(data)
-		if err == nil {
-			err = m.Restore(buf[:x.file.PageSize], scratch, p.in.Images.Codecs)
-		}
-		if err == nil && (kind != pageimage.Kind || m.Page != (page.ID{File: x.file.ID, No: x.no})) {
-			err = fmt.Errorf("%w: it is of page %s", pageimage.ErrInvalid, m.Page)
-		}
+		err := p.write(writes, x, dirty, func(buf []byte) error {
+			m, err := pageimage.Decode(data)
+			if err == nil {
+				err = m.Restore(buf, scratch, p.in.Images.Codecs)
+			}
+			if err == nil && (kind != pageimage.Kind || m.Page != (page.ID{File: x.file.ID, No: x.no})) {
+				err = fmt.Errorf("%w: it is of page %s", pageimage.ErrInvalid, m.Page)
+			}
+			if err != nil {
+				return fmt.Errorf("image of page %d of %s at LSN %d: %w", x.no, x.file.Name, start, err)
+			}
+			return nil
+		})
 		if err != nil {
-			return fmt.Errorf("image of page %d of %s at LSN %d: %w", x.no, x.file.Name, start, err)
-		}
-		if err := p.write(x, buf[:x.file.PageSize], dirty); err != nil {
 			return err
 		}
 		if left--; left == 0 {
@@ -140,22 +158,23 @@ func (p *Plan) restoreImages(ctx context.Context, dirty map[*stages.File]bool) e
 }
 
 // errStop ends a walk over the log that has found all it was looking for.
-var errStop = fmt.Errorf("that was all")
+var errStop = errors.New("that was all")
 
 // rewrite writes destinations that were decided for again, as they are: what was read may be known to
 // the page cache alone, after a flush that failed (I8). Should the write tear one, the next recovery
 // finds it damaged and takes the image.
-func (p *Plan) rewrite(dirty map[*stages.File]bool) error {
-	buf := aligned.Alloc(page.MaxSize, max(p.in.Geometry.Block, 4096))
+func (p *Plan) rewrite(writes *lanes, dirty map[*stages.File]bool) error {
 	for _, x := range p.again {
-		b := buf[:x.file.PageSize]
-		if err := p.in.Ring.Do(&ring.Op{Kind: ring.Read, File: x.file.IO, Off: x.file.Offset(x.no), Buf: b}); err != nil {
-			return fmt.Errorf("reading page %d of %s again: %w", x.no, x.file.Name, err)
-		}
-		if crc := page.ImageCRC(b); crc != x.crc {
-			return fmt.Errorf("page %d of %s reads differently a second time: CRC %08x, then %08x", x.no, x.file.Name, x.crc, crc)
-		}
-		if err := p.write(x, b, dirty); err != nil {
+		err := p.write(writes, x, dirty, func(b []byte) error {
+			if err := p.in.Ring.Do(&ring.Op{Kind: ring.Read, File: x.file.IO, Off: x.file.Offset(x.no), Buf: b}); err != nil {
+				return fmt.Errorf("reading page %d of %s again: %w", x.no, x.file.Name, err)
+			}
+			if crc := page.ImageCRC(b); crc != x.crc {
+				return fmt.Errorf("page %d of %s reads differently a second time: CRC %08x, then %08x", x.no, x.file.Name, x.crc, crc)
+			}
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/untorn/untorn/aligned"
 	"github.com/untorn/untorn/page"
 	"github.com/untorn/untorn/reclaim"
 	"github.com/untorn/untorn/ring"
@@ -86,26 +85,27 @@ func MakePlan(ctx context.Context, in Input, ev *Evidence) (*Plan, error) {
 	}
 	if in.Images != nil {
 		p.Report.Images, p.Report.ImageBytes = in.Images.Records, in.Images.Bytes
-		for _, id := range in.Images.order {
-			if pages[id] == nil {
-				order = append(order, id)
-			}
-		}
+		order = append(order, in.Images.others(func(id page.ID) bool { return pages[id] != nil })...)
 	}
+	reads := newLanes(in.Ring, in.Geometry.Block)
 	for _, id := range order {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return nil, errors.Join(err, reads.drain())
 		}
 		f := in.File(id.File)
 		if f == nil {
 			p.Report.Ignored++ // a removed file: its slots name nothing any more
 			continue
 		}
-		if err := p.decide(f, id, pages[id]); err != nil {
+		x, err := reads.next()
+		if err != nil {
 			return nil, err
 		}
+		x.op = ring.Op{Kind: ring.Read, File: f.IO, Off: f.Offset(id.No), Buf: x.buf[:f.PageSize]}
+		x.then = func(x *lane) error { return p.decide(f, id, pages[id], x.op.Buf, x.op.Err) }
+		reads.start(x)
 	}
-	return p, nil
+	return p, reads.drain()
 }
 
 // slot returns the bytes of a copy.
@@ -134,10 +134,10 @@ func (p *Plan) copyOf(f *stages.File, w where) Copy {
 	return c
 }
 
-func (p *Plan) decide(f *stages.File, id page.ID, ws []where) error {
-	buf := aligned.Alloc(f.PageSize, max(p.in.Geometry.Block, f.PageSize))
+// decide decides one page. buf is what its place holds, unless reading it failed.
+func (p *Plan) decide(f *stages.File, id page.ID, ws []where, buf []byte, err error) error {
 	var dest Destination
-	if err := p.in.Ring.Do(&ring.Op{Kind: ring.Read, File: f.IO, Off: f.Offset(id.No), Buf: buf}); err != nil {
+	if err != nil {
 		// Unreadable is damaged: a copy may still repair it, and a rewrite may heal the sector.
 		p.Report.Faults = append(p.Report.Faults, err.Error())
 		clear(buf)
