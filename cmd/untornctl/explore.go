@@ -161,6 +161,10 @@ func tellExplore(k *call, r *explore.Result) {
 		k.sayf("after the drive had rotted, lost or misplaced something that explains it:")
 		tellCounts(k, r.Blamed)
 	}
+	if s := r.Shadow; s != nil {
+		k.sayf("mode shadow: %d reports; of their pages %d equal, %d log ahead (legal), %d unordered, %d doublewrite ahead (violations)",
+			s.Reports, s.Equal, s.LogAhead, s.Unordered, s.DWBAhead)
+	}
 	switch {
 	case r.Violations > 0:
 		k.sayf("%d violations", r.Violations)

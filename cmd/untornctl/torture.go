@@ -26,9 +26,10 @@ is compared with what was acknowledged, byte by byte.
                  closed in order, for a look with inspect, verify and dump
   -rounds N      children to kill; default 50
   -mode M        doublewrite (default); fullpage, where every write logs an image, so that nothing
-                 needs a replay; shadow, repaired from either source in turn; atomic or auto, where every third child writes its pages
-                 through the doublewrite buffer instead; detect or none, where a page that was being
-                 written when the child died may be damaged, and only such a page
+                 needs a replay; shadow, repaired from either source in turn; atomic or auto, where
+                 every third child writes its pages through the doublewrite buffer instead; detect
+                 or none, where a page that was being written when the child died may be damaged,
+                 and only such a page
   -atomic-override RULE
                  write atomically although this rule of hwprobe says no ("8": copy on write above a
                  drive that nothing is known of, such as XFS on a loop device)
