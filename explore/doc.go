@@ -8,7 +8,7 @@
 //	                                                │
 //	            ┌───────────────────────────────────┴──────────────┐
 //	            ▼ every point, sampled choices                      ▼ sampled
-//	        power cut ──open──▶ observed ──judge──▶ Violation     kill, rot
+//	        power cut ──open──▶ observed ──judge──▶ Violation     kill, damage
 //	                      │
 //	                      └─ sampled: crash in that recovery and in work after it, open again (I8)
 //
@@ -29,7 +29,10 @@
 //     under way; the same for the checkpoint's redo LSN and payload
 //   - no healthy crash state is refused
 //   - recovery cut off anywhere and run again returns the same (I8)
-//   - with rot injected: refused or reported, or all of the above; never silently wrong
+//   - with damage done to the medium: what the bytes that are left excuse, and nothing else, never
+//     silently (Options.Corrupt; medium.go, corrupt.go)
+//   - with faults of the drive: what the fault explains is counted as the drive's (Options.Soak;
+//     rates.go), everything else is a complaint
 //
 // Modes without protection are judged like the others: detect and none are expected to be convicted,
 // and what they are convicted of says whether the tear was noticed.
