@@ -229,7 +229,7 @@ func (p *places) walOptions(st *super.State) walstage.Options {
 		FS: p.o.FS, Ring: p.ring, Dir: p.walDir(), EngineID: st.Engine, Block: block,
 		SegmentBytes: st.LogSegment, MaxBytes: p.o.MaxLogBytes, Full: p.o.LogFull, InFlight: p.o.LogGroups, Buffered: !p.direct(),
 		Commit: p.o.Commit, LockWait: p.o.LockWait, Depth: p.o.LogDepth, Mutants: p.o.Mutants,
-		Policy: p.o.Policy, LossBytes: p.o.LossBytes, LossTime: p.o.LossTime, HeaderRing: p.o.LogHeaders,
+		Policy: p.o.Policy, LossBytes: p.o.LossBytes, LossTime: p.o.LossTime, HeaderRing: p.o.LogHeaders, Fetch: p.o.FetchLog,
 	}
 }
 

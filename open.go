@@ -324,6 +324,9 @@ func (e *Engine) recover(ctx context.Context, st *super.State, dry bool) error {
 	report.Log = recovery.LogReport{
 		Start: uint64(start), End: uint64(tail.Last), DurableKnown: uint64(tail.Durable), DiscardedBytes: tail.Discarded,
 	}
+	if tail.Fetched > 0 {
+		report.Faults = append(report.Faults, fmt.Sprintf("log: %d groups were lost and came from elsewhere", tail.Fetched))
+	}
 	if tail.Fault != nil {
 		report.Faults = append(report.Faults, fmt.Sprintf("ring of log headers: %v", tail.Fault))
 	}

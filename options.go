@@ -1,6 +1,7 @@
 package untorn
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -78,6 +79,10 @@ type Options struct {
 	// is acknowledged: the rot of the last group of all is then told from a torn tail (I10), for a
 	// second small write one after the other. Off by default.
 	LogHeaders bool
+	// FetchLog is asked for a part of the log that had been durable and is lost, before a corrupt log
+	// stops the open: walstage.GroupBytes reads it from an archived segment. What it returns is used only
+	// if checksums, LSN, epoch and chain prove that it is what was there. nil = nobody is asked.
+	FetchLog func(ctx context.Context, lost walstage.LostGroup) ([]byte, error)
 	// LogGroups is the most log groups in flight. 0 = 4; the log starts with one and adapts.
 	LogGroups int
 	// LogDepth is how many of them are in flight from the start, and the least it adapts to. 0 = 1.

@@ -1,6 +1,7 @@
 package walstage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -74,6 +75,10 @@ type Options struct {
 	// when its copy is durable too: the rot of the last group is then told from a torn tail. It costs
 	// a second small write one after the other for each group. A ring that is there is always read.
 	HeaderRing bool
+	// Fetch is asked for a group that had been durable and is lost, before Scan gives up: an archive or a
+	// replica of the files may have it, byte for byte (GroupBytes). What it returns is used only if it
+	// proves to be that very group. It is not asked for segments whose header is gone. nil = nobody.
+	Fetch func(ctx context.Context, lost LostGroup) ([]byte, error)
 	// LockWait bounds how long OpenDir waits for segments locked by another process, whose queued
 	// I/O may outlive it (I11). 0 = 5 s; negative = do not wait.
 	LockWait time.Duration

@@ -21,6 +21,9 @@ func (d *Dir) Repair(ctx context.Context, t *Tail) error {
 	case t == nil || t != d.tail:
 		return &Error{Op: "repair", File: d.o.Dir, Err: ErrOrder}
 	}
+	if err := d.putFetched(ctx, t); err != nil {
+		return err
+	}
 	if err := d.rewrite(ctx, t); err != nil {
 		return err
 	}

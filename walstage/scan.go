@@ -38,9 +38,13 @@ type Tail struct {
 	// Cut is set when the log was given up from here on, and goes on in a segment that Repair makes.
 	Cut *Cut
 
-	at     place
-	chain  uint32
-	beyond []seenGroup
+	// Fetched counts groups that came from elsewhere (Options.Fetch).
+	Fetched int
+
+	fetched []fetched
+	at      place
+	chain   uint32
+	beyond  []seenGroup
 }
 
 // seenGroup is a group that Repair has to find again.
@@ -107,7 +111,14 @@ func (d *Dir) Scan(ctx context.Context, ev Evidence) (*Tail, error) {
 		t.Clean = ev.Clean && isDamage(err) && (highest == t.End || highest == t.Last) &&
 			len(t.beyond) == 0
 		if err := d.decide(ctx, w, t, at, claims); err != nil {
-			return nil, err
+			var e *CorruptError
+			if !errors.As(err, &e) {
+				return nil, err
+			}
+			if err := d.fetch(ctx, w, t, at, e); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		break
 	}
@@ -217,6 +228,7 @@ func (d *Dir) resync(ctx context.Context, w *walker, p place, start page.LSN) (p
 func (d *Dir) decide(ctx context.Context, w *walker, t *Tail, at place, claims []Claim) error {
 	f := finding{end: t.End, epoch: t.Epoch, unreadable: !isDamage(t.Reason)}
 	cause := t.Reason
+	t.Discarded = 0
 	if !t.Clean {
 		worst, failed, err := d.searchBehind(ctx, w, t, f)
 		if err != nil {

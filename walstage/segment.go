@@ -47,6 +47,9 @@ type segment struct {
 	length    int64
 	epoch     uint64
 
+	// patch holds groups that came from elsewhere and are not on the disk yet, by offset.
+	patch map[int64][]byte
+
 	// Guarded by segments.mu.
 	refs  int     // readers
 	index []int64 // offsets of groups, indexStep or more apart, ascending

@@ -46,6 +46,9 @@ func (w *window) bytes(s *segment, off, n int64) ([]byte, error) {
 	if off < 0 || n <= 0 || off+n > s.readable() {
 		return nil, errShort
 	}
+	if b := s.patch[off]; int64(len(b)) >= n {
+		return b[:n], nil
+	}
 	if w.seg == s && off >= w.off && off+n <= w.off+w.n {
 		return w.buf[off-w.off:][:n], nil
 	}
