@@ -289,17 +289,7 @@ func keep(r *recording, dir string) error {
 		return err
 	}
 	for _, name := range []string{r.base, r.log} {
-		from, err := os.Open(name)
-		if err != nil {
-			return err
-		}
-		to, err := os.OpenFile(filepath.Join(dir, filepath.Base(name)), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-		if err == nil {
-			_, err = io.Copy(to, from)
-			err = errors.Join(err, to.Close())
-		}
-		from.Close()
-		if err != nil {
+		if err := copyFile(filepath.Join(dir, filepath.Base(name)), name); err != nil {
 			return err
 		}
 	}
@@ -371,10 +361,10 @@ func write(w io.Writer, all []*Outcome) {
 		}
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "fs\tmode, mutant\tflushes\tcut points\tstates\tacks checked\tpages recovered\tviolations\tstates convicted\tstates with torn pages")
+	fmt.Fprintln(tw, "fs\tmode, mutant\tflushes\tcut points\tstates\tacks checked\tpages recovered\tviolations\tstates convicted\tstates with torn pages\tnot mountable")
 	for _, o := range all {
-		fmt.Fprintf(tw, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", o.FS, o.name(), o.Flushes, o.CutPoints, o.States,
-			o.PageAcks+o.RecordAcks, o.Installed, o.Violations, o.Convicted, o.Torn)
+		fmt.Fprintf(tw, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", o.FS, o.name(), o.Flushes, o.CutPoints, o.States,
+			o.PageAcks+o.RecordAcks, o.Installed, o.Violations, o.Convicted, o.Torn, o.Unmountable)
 	}
 	tw.Flush()
 }

@@ -34,16 +34,18 @@ type Outcome struct {
 	CutPoints int `json:"cut_points"`
 	States    int `json:"states"`
 	// Kills equals States: torture's name for it.
-	Kills      int    `json:"kills"`
-	Violations int    `json:"violations"`
-	Convicted  int    `json:"states_with_violations"`
-	Torn       int    `json:"states_with_damaged_pages"` // in modes that do not protect from it
-	PageAcks   uint64 `json:"page_acks_checked"`         // in all states
-	RecordAcks uint64 `json:"record_acks_checked"`
-	PagesSeen  uint64 `json:"pages_verified"`
-	Installed  uint64 `json:"pages_recovered"`
-	Stopped    bool   `json:"stopped"`
-	Stories    []Case `json:"stories"`
+	Kills      int `json:"kills"`
+	Violations int `json:"violations"`
+	Convicted  int `json:"states_with_violations"`
+	Torn       int `json:"states_with_damaged_pages"` // in modes that do not protect from it
+	// Unmountable states are the file system's own: there was no directory to judge.
+	Unmountable int    `json:"states_not_mountable"`
+	PageAcks    uint64 `json:"page_acks_checked"` // in all states
+	RecordAcks  uint64 `json:"record_acks_checked"`
+	PagesSeen   uint64 `json:"pages_verified"`
+	Installed   uint64 `json:"pages_recovered"`
+	Stopped     bool   `json:"stopped"`
+	Stories     []Case `json:"stories"`
 }
 
 // Case is a state with a violation.
@@ -182,9 +184,8 @@ func replay(ctx context.Context, rec *recording, budget, only, jobs int, dir str
 
 func (o *Outcome) add(c Case, r *torture.Result) {
 	o.States++
-	if r == nil {
-		o.Violations++
-		o.Convicted++
+	if r == nil { // ext4 reads its superblock before it replays its journal: a torn one stops it
+		o.Unmountable++
 		o.tell(c)
 		return
 	}
