@@ -3,6 +3,7 @@ package torture
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -49,6 +50,7 @@ func (c *child) hog() error {
 				b[i] = 1
 			}
 			all = append(all, b)
+			runtime.KeepAlive(all)
 			time.Sleep(time.Millisecond)
 		}
 	}()
