@@ -108,3 +108,28 @@ func TestContractNamesTests(t *testing.T) {
 		t.Errorf("of a document with six faults it says %q", complaints)
 	}
 }
+
+// TestFaultsNamesMutants: docs/faults.md has a row for every mutant, and for no other.
+func TestFaultsNamesMutants(t *testing.T) {
+	b, err := os.ReadFile("docs/faults.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, ok := strings.Cut(string(b), "\n| mutant |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	if !ok {
+		t.Fatal("there is no table of mutants")
+	}
+	var named []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\|").FindAllStringSubmatch(table, -1) {
+		named = append(named, m[1])
+		if !slices.Contains(explore.Mutants(), m[1]) {
+			t.Errorf("docs/faults.md has a mutant %s, explore has not", m[1])
+		}
+	}
+	for _, m := range explore.Mutants() {
+		if !slices.Contains(named, m) {
+			t.Errorf("docs/faults.md says nothing of the mutant %s", m)
+		}
+	}
+}

@@ -32,15 +32,6 @@ var areaNames = [...]string{"super copy", "super padding", "doublewrite file hea
 
 func (k areaKind) String() string { return areaNames[k] }
 
-// harmless reports whether nothing reads what lies there, or nothing needs it: it may hold anything.
-func (k areaKind) harmless() bool {
-	switch k {
-	case dwbFileHeader, dwbUnused, fileGap, logUnused:
-		return true
-	}
-	return false
-}
-
 // area is a part of a file that is one structure.
 type area struct {
 	kind   areaKind
