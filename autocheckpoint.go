@@ -76,7 +76,9 @@ type CheckpointProgress struct {
 	Redo           page.LSN
 	// LogBytes is what the log had grown by since the one before had begun.
 	LogBytes int64
-	Err      error // of one that failed
+	// Backlog is how many pages had been doublewritten and were not safe in place when it began.
+	Backlog int64
+	Err     error // of one that failed
 }
 
 // CheckpointStats counts checkpoints since the engine was opened.
@@ -102,14 +104,14 @@ type checkpoints struct {
 }
 
 // begun notes the beginning of a checkpoint.
-func (c *checkpoints) begun(end page.LSN, auto bool, cause string) {
+func (c *checkpoints) begun(end page.LSN, auto bool, cause string, backlog int64) {
 	c.mu.Lock()
 	n := uint64(1)
 	if c.stats.Last != nil {
 		n = c.stats.Last.Number + 1
 	}
 	c.stats.Now = &CheckpointProgress{Number: n, Auto: auto, Cause: cause, Phase: CheckpointPrepare,
-		Began: time.Now(), LogBytes: int64(end - c.begin)}
+		Began: time.Now(), LogBytes: int64(end - c.begin), Backlog: backlog}
 	c.begin, c.at = end, c.stats.Now.Began
 	if c.o != nil && c.o.LogBytes > 0 {
 		c.next.Store(uint64(end) + uint64(c.o.LogBytes))
@@ -285,7 +287,7 @@ func (e *Engine) autoCheckpoint(ctx context.Context, cause string) error {
 	}()
 	c := &e.ckpt
 	p := newPace(c, e.log.End)
-	c.begun(e.log.End(), true, cause)
+	c.begun(e.log.End(), true, cause, e.dwb.Backlog())
 	redo, payload, err := c.o.Prepare(ctx, p)
 	if err == nil {
 		err = ctx.Err()

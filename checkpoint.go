@@ -19,7 +19,7 @@ func (e *Engine) Checkpoint(ctx context.Context, redo page.LSN, payload []byte) 
 	defer e.gate.leave()
 	e.ddl.Lock()
 	defer e.ddl.Unlock()
-	e.ckpt.begun(e.log.End(), false, "")
+	e.ckpt.begun(e.log.End(), false, "", e.dwb.Backlog())
 	err := e.checkpoint(ctx, redo, payload)
 	e.ckpt.over(redo, err)
 	if err != nil {

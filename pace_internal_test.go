@@ -38,7 +38,7 @@ func TestPaceSpreads(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		var end LSN
 		p := newPace(c, func() LSN { return end })
-		c.begun(end, true, "time")
+		c.begun(end, true, "time", 0)
 		begun := time.Now()
 		for i := range int64(5) {
 			if err := p.Step(context.Background(), i+1, 10); err != nil {

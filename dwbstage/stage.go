@@ -166,6 +166,9 @@ func (s *Stage) Stamp(w *stages.Write) {
 // clock is never 0: that is a Write nobody stamped.
 func (s *Stage) clock() int64 { return int64(time.Since(s.start)) + 1 }
 
+// Backlog is how many pages have been doublewritten, or are being so, and are not safe in place.
+func (s *Stage) Backlog() int64 { return s.meter.Backlog() }
+
 // Stop ends Run once every batch has come back from reclaim, or at once after poison.
 func (s *Stage) Stop() { close(s.stop) }
 

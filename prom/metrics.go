@@ -133,6 +133,12 @@ var metrics = []metric{
 				e.value(float64(c.LogBytes))
 			}
 		}},
+	{"checkpoint_backlog_pages", "Pages doublewritten and not yet safe in place when the last checkpoint began.", nil, gauge,
+		func(s *snapshot, e emitter) {
+			if c := s.Checkpoints.Last; c != nil {
+				e.value(float64(c.Backlog))
+			}
+		}},
 	{"checkpoint_running_seconds", "How long the checkpoint under way has taken; 0 = there is none.", nil, gauge,
 		one(func(s *snapshot) float64 {
 			if c := s.Checkpoints.Now; c != nil {

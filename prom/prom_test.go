@@ -83,7 +83,7 @@ func TestScrape(t *testing.T) {
 		`untorn_wal_size_bytes{`, `untorn_oldest_transaction_age_seconds{`, `untorn_checkpoint_duration_seconds{`,
 		`untorn_page_images_total{`, `untorn_page_image_bytes_total{`, `untorn_flush_pages_count{`,
 		`untorn_flush_files_count{`, `untorn_slot_waits_total{`, `untorn_blocked_seconds_total{cause="memory"`,
-		`untorn_recovery_bytes{`, `untorn_atomic_refusals_total{`,
+		`untorn_recovery_bytes{`, `untorn_checkpoint_backlog_pages{`, `untorn_atomic_refusals_total{`,
 	} {
 		if !strings.Contains(text, "\n"+want) {
 			t.Errorf("the scrape lacks %s", want)

@@ -70,6 +70,9 @@ func (m *Meter) Service(d time.Duration, pages int) {
 // InFlight adds to the pages of batches on their way.
 func (m *Meter) InFlight(pages int) { m.inFlight.Add(int64(pages)) }
 
+// Backlog is their number.
+func (m *Meter) Backlog() int64 { return m.inFlight.Load() }
+
 // Flush records how long one flush took, and how many pages it covered.
 func (m *Meter) Flush(d time.Duration, pages int) {
 	m.mu.Lock()
