@@ -172,7 +172,7 @@ func (p *places) createDWB(ctx context.Context, st *super.State) error {
 // zero writes zeros over [off, end), both multiples of block, so that later data flushes carry no
 // metadata: preallocation alone leaves unwritten extents.
 func zero(ctx context.Context, r ring.Ring, f ring.File, off, end int64, block int) error {
-	buf := aligned.Alloc(1<<20, block)
+	buf := aligned.Alloc(int(min(1<<20, end-off)), block)
 	for off < end {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -189,7 +189,7 @@ func (e *Engine) blankDevice(f fsys.File, block int, need int64) error {
 // knows it, so a tear costs nothing.
 func (f *File) format(ctx context.Context, from, to uint64, block int) error {
 	ps := f.desc.PageSize
-	buf := aligned.Alloc(1<<20, max(block, ps))
+	buf := aligned.Alloc(int(min(1<<20, (to-from)*uint64(ps))), max(block, ps))
 	for from < to {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -79,7 +79,7 @@ func (p *Plan) rewriteRegions() error {
 }
 
 func (p *Plan) writeDestinations(ctx context.Context) error {
-	writes := newLanes(p.in.Ring, p.in.Geometry.Block)
+	writes := p.lanes
 	dirty := map[*stages.File]bool{}
 	for _, x := range p.installs {
 		err := p.write(writes, x, dirty, func(buf []byte) error {
@@ -114,15 +114,14 @@ func (p *Plan) writeDestinations(ctx context.Context) error {
 
 // write installs one page, which fill puts into the buffer it gets.
 func (p *Plan) write(writes *lanes, x install, dirty map[*stages.File]bool, fill func([]byte) error) error {
-	l, err := writes.next()
+	l, err := writes.next(x.file.PageSize)
 	if err != nil {
 		return err
 	}
-	buf := l.buf[:x.file.PageSize]
-	if err := fill(buf); err != nil {
+	if err := fill(l.buf); err != nil {
 		return err
 	}
-	l.op = ring.Op{Kind: ring.Write, File: x.file.IO, Off: x.file.Offset(x.no), Buf: buf}
+	l.op = ring.Op{Kind: ring.Write, File: x.file.IO, Off: x.file.Offset(x.no), Buf: l.buf}
 	l.then = func(l *lane) error {
 		if l.op.Err != nil {
 			return fmt.Errorf("installing page %d of %s: %w", x.no, x.file.Name, l.op.Err)

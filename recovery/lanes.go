@@ -2,22 +2,23 @@ package recovery
 
 import (
 	"github.com/untorn/untorn/aligned"
-	"github.com/untorn/untorn/page"
 	"github.com/untorn/untorn/ring"
 )
 
 // laneCount is how many pages recovery reads or writes side by side: enough to keep a drive busy.
 const laneCount = 32
 
-// lanes are reads or writes in flight, each with a buffer of its own. What they are followed by is
+// lanes are reads or writes in flight, each with a buffer of its own, which is there from its first
+// page on: few recoveries have a page for each. What they are followed by is
 // done in the order they were started in, in the caller's goroutine.
 type lanes struct {
-	ring ring.Ring
-	all  []lane
-	done chan *ring.Op
-	head int // the oldest in flight
-	n    int // in flight
-	err  error
+	ring  ring.Ring
+	align int
+	all   []lane
+	done  chan *ring.Op
+	head  int // the oldest in flight
+	n     int // in flight
+	err   error
 }
 
 type lane struct {
@@ -28,16 +29,11 @@ type lane struct {
 }
 
 func newLanes(r ring.Ring, align int) *lanes {
-	l := &lanes{ring: r, all: make([]lane, laneCount), done: make(chan *ring.Op, laneCount)}
-	mem := aligned.Alloc(laneCount*page.MaxSize, max(align, page.MaxSize))
-	for i := range l.all {
-		l.all[i].buf = mem[i*page.MaxSize : (i+1)*page.MaxSize : (i+1)*page.MaxSize]
-	}
-	return l
+	return &lanes{ring: r, align: align, all: make([]lane, laneCount), done: make(chan *ring.Op, laneCount)}
 }
 
-// next returns a lane that nothing is in flight on, or the first error.
-func (l *lanes) next() (*lane, error) {
+// next returns a lane that nothing is in flight on, with a buffer of n bytes, or the first error.
+func (l *lanes) next(n int) (*lane, error) {
 	for l.n == len(l.all) && l.err == nil {
 		l.reap()
 	}
@@ -46,6 +42,10 @@ func (l *lanes) next() (*lane, error) {
 	}
 	x := &l.all[(l.head+l.n)%len(l.all)]
 	x.over, x.then = false, nil
+	if cap(x.buf) < n {
+		x.buf = aligned.Alloc(n, l.align)
+	}
+	x.buf = x.buf[:n]
 	return x, nil
 }
 

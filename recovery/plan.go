@@ -35,6 +35,7 @@ type Plan struct {
 	installs []install
 	fromLog  map[page.LSN]install // page images, by where their records start
 	again    []install            // destinations to be written as they are
+	lanes    *lanes               // for reads until everything is decided, for writes then
 	Report   *Report
 }
 
@@ -87,7 +88,8 @@ func MakePlan(ctx context.Context, in Input, ev *Evidence) (*Plan, error) {
 		p.Report.Images, p.Report.ImageBytes = in.Images.Records, in.Images.Bytes
 		order = append(order, in.Images.others(func(id page.ID) bool { return pages[id] != nil })...)
 	}
-	reads := newLanes(in.Ring, in.Geometry.Block)
+	p.lanes = newLanes(in.Ring, in.Geometry.Block)
+	reads := p.lanes
 	for _, id := range order {
 		if err := ctx.Err(); err != nil {
 			return nil, errors.Join(err, reads.drain())
@@ -97,11 +99,11 @@ func MakePlan(ctx context.Context, in Input, ev *Evidence) (*Plan, error) {
 			p.Report.Ignored++ // a removed file: its slots name nothing any more
 			continue
 		}
-		x, err := reads.next()
+		x, err := reads.next(f.PageSize)
 		if err != nil {
 			return nil, err
 		}
-		x.op = ring.Op{Kind: ring.Read, File: f.IO, Off: f.Offset(id.No), Buf: x.buf[:f.PageSize]}
+		x.op = ring.Op{Kind: ring.Read, File: f.IO, Off: f.Offset(id.No), Buf: x.buf}
 		x.then = func(x *lane) error { return p.decide(f, id, pages[id], x.op.Buf, x.op.Err) }
 		reads.start(x)
 	}

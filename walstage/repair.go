@@ -108,7 +108,7 @@ func (d *Dir) zeroTail(ctx context.Context, t *Tail) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	zeros := aligned.Alloc(min(zeroPiece, int(s.length)), d.o.Block)
+	zeros := aligned.Alloc(int(min(zeroPiece, s.length-t.at.off)), d.o.Block)
 	if err := s.zero(&d.o, zeros, t.at.off, s.length); err != nil {
 		return err
 	}

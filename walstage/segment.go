@@ -317,7 +317,7 @@ func createSegment(ctx context.Context, o *Options, seq uint64, first page.LSN,
 	if err := f.Preallocate(0, o.SegmentBytes); err != nil {
 		return nil, fail("preallocate", err)
 	}
-	zeros := aligned.Alloc(zeroChunk, o.Block)
+	zeros := aligned.Alloc(int(min(zeroChunk, s.size)), o.Block)
 	if err := s.zero(o, zeros, 0, s.size); err != nil {
 		return nil, err
 	}
