@@ -11,7 +11,8 @@ import (
 type file struct {
 	d        *Disk
 	node     nodeID
-	name     string
+	name     string // as it was opened by
+	path     string // cleaned
 	fd       uintptr
 	readOnly bool
 	direct   bool
@@ -86,7 +87,7 @@ func (f *file) resize(op string, to func(size int64) int64) error {
 	case !f.d.room(size - n.cur.size):
 		return pathError(op, f.name, fsys.ErrNoSpace)
 	}
-	f.d.record(Entry{Kind: SizeSet, File: clean(f.name), Off: size, node: f.node})
+	f.d.record(Entry{Kind: SizeSet, File: f.path, Off: size, node: f.node})
 	return nil
 }
 
@@ -107,7 +108,7 @@ func (f *file) Lock(excl bool) error {
 			return pathError("lock", f.name, fsys.ErrLocked)
 		}
 	}
-	f.d.record(Entry{Kind: Lock, File: clean(f.name), node: f.node, fd: f.fd, sync: excl})
+	f.d.record(Entry{Kind: Lock, File: f.path, node: f.node, fd: f.fd, sync: excl})
 	return nil
 }
 
@@ -118,6 +119,6 @@ func (f *file) Close() error {
 		return nil
 	}
 	delete(f.d.files, f.fd)
-	f.d.record(Entry{Kind: Close, File: clean(f.name), node: f.node, fd: f.fd})
+	f.d.record(Entry{Kind: Close, File: f.path, node: f.node, fd: f.fd})
 	return nil
 }

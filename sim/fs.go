@@ -88,7 +88,7 @@ func (f simFS) Open(name string, o fsys.OpenFlags) (fsys.File, error) {
 		d.record(Entry{Kind: Create, File: clean(name), node: id,
 			changes: []change{{dir, base, id}}})
 	}
-	opened := &file{d: d, node: id, name: name, fd: d.nextFd, readOnly: o.ReadOnly}
+	opened := &file{d: d, node: id, name: name, path: clean(name), fd: d.nextFd, readOnly: o.ReadOnly}
 	d.nextFd++
 	switch {
 	case o.Direct && d.cfg.NoDirect:

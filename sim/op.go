@@ -143,7 +143,7 @@ func inside(b, region []byte) bool {
 }
 
 func (d *Disk) submitWrite(p *pending) {
-	p.data = bytes.Join(pieces(p.op), nil)
+	p.data = bytesOf(p.op)
 	if s := p.fault.Short; s > 0 && s < len(p.data) {
 		d.stats.Resubmitted++
 		if d.cfg.LinkedShortWrite {
@@ -160,8 +160,19 @@ func (d *Disk) submitWrite(p *pending) {
 	d.record(d.entry(p, WriteSubmit, ""))
 }
 
+// blank is what most writes of zeros are kept as: an engine zeroes more than it writes.
+var blank [1 << 20]byte
+
+// bytesOf returns what an op writes, for good.
+func bytesOf(op *ring.Op) []byte {
+	if n := op.Len(); op.Vec == nil && n <= len(blank) && bytes.Equal(op.Buf, blank[:n]) {
+		return blank[:n:n]
+	}
+	return bytes.Join(pieces(op), nil)
+}
+
 func (d *Disk) entry(p *pending, kind EventKind, note string) Entry {
-	e := Entry{Kind: kind, Op: p.id, File: clean(p.f.name), Off: p.off, Len: len(p.data),
+	e := Entry{Kind: kind, Op: p.id, File: p.f.path, Off: p.off, Len: len(p.data),
 		Note: note, node: p.f.node, fd: p.f.fd, sync: p.op.Kind == ring.Sync}
 	if p.op.Kind == ring.Write {
 		e.data = p.data
@@ -199,7 +210,7 @@ const maxProblems = 1000
 func (d *Disk) problem(what string, p *pending) {
 	if len(d.problems) < maxProblems {
 		d.problems = append(d.problems,
-			Problem{What: what, File: clean(p.f.name), Off: p.off, Len: p.op.Len()})
+			Problem{What: what, File: p.f.path, Off: p.off, Len: p.op.Len()})
 	}
 }
 
@@ -281,7 +292,7 @@ func (d *Disk) completeRead(p *pending) error {
 	want := span{p.off, p.off + int64(p.op.Len())}
 	if p.fault.Rot && want.off < min(want.end, n.cur.size) {
 		at := want.off + d.rng.Int64N(min(want.end, n.cur.size)-want.off)
-		d.record(Entry{Kind: Rot, File: clean(p.f.name), node: p.f.node, Off: at, Len: 1,
+		d.record(Entry{Kind: Rot, File: p.f.path, node: p.f.node, Off: at, Len: 1,
 			data: []byte{1 << d.rng.IntN(8)}})
 	}
 	for _, bad := range n.bad {

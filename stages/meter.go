@@ -9,7 +9,7 @@ import (
 )
 
 // Meter is what one stage measures of itself. Its owner is the stage; Snapshot and Reset may be
-// called by anyone. Nothing of it allocates but Snapshot and NewMeter.
+// called by anyone. Nothing of it allocates but NewMeter, Snapshot and the first value of a distribution.
 type Meter struct {
 	name     string
 	inbox    func() (depth, capacity int)
@@ -18,7 +18,7 @@ type Meter struct {
 	inFlight atomic.Int64 // pages
 
 	mu         sync.Mutex
-	wait       *hdrhistogram.Histogram // ns
+	wait       *hdrhistogram.Histogram // ns; like the others nil until it has a value
 	service    *hdrhistogram.Histogram // ns
 	batches    *hdrhistogram.Histogram // pages or records a batch
 	flush      *hdrhistogram.Histogram // ns
@@ -32,16 +32,29 @@ type Meter struct {
 
 // NewMeter returns a meter; inbox reports the stage's inbox.
 func NewMeter(name string, inbox func() (depth, capacity int)) *Meter {
-	return &Meter{
-		name: name, inbox: inbox, start: time.Now(), wait: NewNanos(), service: NewNanos(), flush: NewNanos(),
-		batches: newPages(), flushPages: newPages(), flushFiles: newPages(),
-	}
+	return &Meter{name: name, inbox: inbox, start: time.Now()}
 }
 
 // NewNanos returns a histogram of times: 1 us to 60 s, to two digits.
 func NewNanos() *hdrhistogram.Histogram { return hdrhistogram.New(1000, 60e9, 2) }
 
 func newPages() *hdrhistogram.Histogram { return hdrhistogram.New(1, 1<<20, 2) }
+
+// nanos counts d in a distribution of times, which it makes if it is the first.
+func nanos(h **hdrhistogram.Histogram, d time.Duration) {
+	if *h == nil {
+		*h = NewNanos()
+	}
+	RecordNanos(*h, d)
+}
+
+// count counts n in a distribution of numbers, which it makes if it is the first.
+func count(h **hdrhistogram.Histogram, n int) {
+	if *h == nil {
+		*h = newPages()
+	}
+	_ = (*h).RecordValue(int64(n))
+}
 
 // RecordNanos counts d in a histogram of NewNanos, whose owner calls it.
 func RecordNanos(h *hdrhistogram.Histogram, d time.Duration) {
@@ -54,15 +67,15 @@ func (m *Meter) Busy(d time.Duration) { m.busy.Add(int64(d)) }
 // Wait records how long a message lay between being sent and being taken up.
 func (m *Meter) Wait(d time.Duration) {
 	m.mu.Lock()
-	RecordNanos(m.wait, d)
+	nanos(&m.wait, d)
 	m.mu.Unlock()
 }
 
 // Service records how long one batch took in this stage, and how many pages it had.
 func (m *Meter) Service(d time.Duration, pages int) {
 	m.mu.Lock()
-	RecordNanos(m.service, d)
-	_ = m.batches.RecordValue(int64(pages))
+	nanos(&m.service, d)
+	count(&m.batches, pages)
 	m.pages += uint64(pages)
 	m.mu.Unlock()
 }
@@ -76,8 +89,8 @@ func (m *Meter) Backlog() int64 { return m.inFlight.Load() }
 // Flush records how long one flush took, and how many pages it covered.
 func (m *Meter) Flush(d time.Duration, pages int) {
 	m.mu.Lock()
-	RecordNanos(m.flush, d)
-	_ = m.flushPages.RecordValue(int64(pages))
+	nanos(&m.flush, d)
+	count(&m.flushPages, pages)
 	m.flushes++
 	m.mu.Unlock()
 }
@@ -85,7 +98,7 @@ func (m *Meter) Flush(d time.Duration, pages int) {
 // FlushGroup records how many files were flushed together.
 func (m *Meter) FlushGroup(files int) {
 	m.mu.Lock()
-	_ = m.flushFiles.RecordValue(int64(files))
+	count(&m.flushFiles, files)
 	m.mu.Unlock()
 }
 
@@ -110,7 +123,9 @@ func (m *Meter) Reset() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, h := range []*hdrhistogram.Histogram{m.wait, m.service, m.batches, m.flush, m.flushPages, m.flushFiles} {
-		h.Reset()
+		if h != nil {
+			h.Reset()
+		}
 	}
 }
 
@@ -142,9 +157,9 @@ type StageStats struct {
 	PageTime      PageTime
 }
 
-// QuantilesOf a histogram.
+// QuantilesOf a histogram, which may be nil.
 func QuantilesOf(h *hdrhistogram.Histogram) Quantiles {
-	if h.TotalCount() == 0 {
+	if h == nil || h.TotalCount() == 0 {
 		return Quantiles{} // what an empty histogram answers means nothing
 	}
 	return Quantiles{

@@ -36,7 +36,7 @@ type Store struct {
 	buf     []byte
 	back    []byte
 	seq     [Copies]uint64 // 0: invalid
-	raw     [Copies][]byte // what Read found in the valid ones
+	raw     [Copies][]byte // what Read found in the valid ones, without the zeros behind it
 	zeros   [Copies]int    // from here on a zone is known to be zero on the medium; 0: not known
 	align   int
 	failed  error // of a Write: nobody knows what the copies hold
@@ -81,10 +81,12 @@ func (s *Store) Read(ctx context.Context) (*State, []CopyFault, error) {
 			faults = append(faults, CopyFault{i, err})
 			continue
 		}
-		if o, ok := raw[seq]; ok && !bytes.Equal(o, s.buf) {
+		found := s.buf[:le.Uint32(s.buf[lengthAt:])] // what is behind it is zero: decode has looked
+		if o, ok := raw[seq]; ok && !bytes.Equal(o, found) {
 			return nil, faults, fmt.Errorf("%w: sequence %d, copy %d", ErrDisagree, seq, i)
+		} else if !ok {
+			raw[seq] = bytes.Clone(found)
 		}
-		raw[seq] = bytes.Clone(s.buf)
 		s.seq[i], s.raw[i] = seq, raw[seq]
 		valid++
 		if seq > bestSeq {
@@ -109,7 +111,7 @@ func (s *Store) Rewrite() error {
 		if s.seq[i] == 0 {
 			continue
 		}
-		copy(s.buf, s.raw[i])
+		clear(s.buf[copy(s.buf, s.raw[i]):])
 		op := ring.Op{Kind: ring.Write, File: s.file, Off: int64(i) * Zone, Buf: s.buf}
 		if err := s.ring.Do(&op); err != nil {
 			return err
@@ -120,7 +122,7 @@ func (s *Store) Rewrite() error {
 	}
 	for i := range Copies {
 		if s.seq[i] != 0 {
-			s.zeros[i] = int(le.Uint32(s.raw[i][lengthAt:])) // and not before: they were only read
+			s.zeros[i] = len(s.raw[i]) // and not before: they were only read
 			s.raw[i] = nil
 		}
 	}
