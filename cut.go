@@ -166,6 +166,17 @@ func logCuts(st *super.State) []walstage.Cut {
 	return list
 }
 
+// logHolds reports whether a log that ends at end has a record that ends at lsn, or may have: none does
+// beyond the end, or inside of a range that was cut off.
+func logHolds(st *super.State, end, lsn page.LSN) bool {
+	for _, c := range st.Cuts {
+		if lsn > c.From && lsn < c.To {
+			return false
+		}
+	}
+	return lsn <= end
+}
+
 // forgetCuts drops the cuts of a part of the log that is gone.
 func forgetCuts(s *super.State, oldest page.LSN) {
 	var keep []super.Cut

@@ -340,6 +340,8 @@ func (e *Engine) recover(ctx context.Context, st *super.State, dry bool) error {
 			return err
 		}
 		in.Records = e.records
+		in.Fetch = e.o.FetchPage
+		in.Held = func(lsn page.LSN) bool { return logHolds(st, max(tail.Last, start), lsn) }
 		in.Shadow, in.ShadowLog = shadowed(st), e.o.ShadowRepair == ShadowLog
 		if plan, err = e.plan(ctx, in, ev); err != nil {
 			return err

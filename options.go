@@ -15,6 +15,7 @@ import (
 	"github.com/untorn/untorn/page"
 	"github.com/untorn/untorn/pageimage"
 	"github.com/untorn/untorn/reclaim"
+	"github.com/untorn/untorn/recovery"
 	"github.com/untorn/untorn/ring"
 	"github.com/untorn/untorn/stages"
 	"github.com/untorn/untorn/walstage"
@@ -83,6 +84,13 @@ type Options struct {
 	// stops the open: walstage.GroupBytes reads it from an archived segment. What it returns is used only
 	// if checksums, LSN, epoch and chain prove that it is what was there. nil = nobody is asked.
 	FetchLog func(ctx context.Context, lost walstage.LostGroup) ([]byte, error)
+	// FetchPage is asked for a page of which no image in the directory may be trusted, before lost pages
+	// stop the open: a backup or a replica of the same directory may have it; a clone that went on by
+	// itself has not, and its LSNs would lie. What it returns is used only if it passes its format's check
+	// for this very page of this very file, and is the image the newest doublewrite header names, or has
+	// a higher LSN that the log holds. Report.Pages has what was taken, and why what was not. It must
+	// answer the same when asked again: a recovery that dies asks again. nil = nobody is asked.
+	FetchPage func(ctx context.Context, lost recovery.LostPage) ([]byte, error)
 	// LogGroups is the most log groups in flight. 0 = 4; the log starts with one and adapts.
 	LogGroups int
 	// LogDepth is how many of them are in flight from the start, and the least it adapts to. 0 = 1.

@@ -45,10 +45,11 @@ const (
 	Lost                          // no image may be trusted
 	FromImage                     // install the log's page image
 	Rewrite                       // the destination's own bytes, written again
+	Fetched                       // lost, and brought from elsewhere (Input.Fetch): no row of the table
 )
 
 var sourceNames = [...]string{"destination", "doublewrite", "destination (slot rebuilt)", "lost",
-	"page image", "destination (rewritten)"}
+	"page image", "destination (rewritten)", "fetched"}
 
 func (s Source) String() string { return sourceNames[s] }
 

@@ -104,7 +104,7 @@ func MakePlan(ctx context.Context, in Input, ev *Evidence) (*Plan, error) {
 			return nil, err
 		}
 		x.op = ring.Op{Kind: ring.Read, File: f.IO, Off: f.Offset(id.No), Buf: x.buf}
-		x.then = func(x *lane) error { return p.decide(f, id, pages[id], x.op.Buf, x.op.Err) }
+		x.then = func(x *lane) error { return p.decide(ctx, f, id, pages[id], x.op.Buf, x.op.Err) }
 		reads.start(x)
 	}
 	return p, reads.drain()
@@ -137,7 +137,7 @@ func (p *Plan) copyOf(f *stages.File, w where) Copy {
 }
 
 // decide decides one page. buf is what its place holds, unless reading it failed.
-func (p *Plan) decide(f *stages.File, id page.ID, ws []where, buf []byte, err error) error {
+func (p *Plan) decide(ctx context.Context, f *stages.File, id page.ID, ws []where, buf []byte, err error) error {
 	var dest Destination
 	if err != nil {
 		// Unreadable is damaged: a copy may still repair it, and a rewrite may heal the sector.
@@ -168,6 +168,12 @@ func (p *Plan) decide(f *stages.File, id page.ID, ws []where, buf []byte, err er
 		dwb, log, class = compare(copies, img, history, dest, p.ev.W, p.ev.F)
 		d = repair(dwb, log, p.in.ShadowLog)
 	}
+	var got *fetchedPage
+	if d.Source == Lost {
+		if got, err = p.fetch(ctx, f, ws, copies, &d); err != nil {
+			return err
+		}
+	}
 	out := Outcome{File: f.Name, FileID: uint32(id.File), Page: uint64(id.No), Case: string(d.Case),
 		Source: d.Source.String(), Reason: d.Reason, WasWhole: dest.Whole, WasLSN: uint64(dest.LSN)}
 	if d.Copy >= 0 {
@@ -179,6 +185,9 @@ func (p *Plan) decide(f *stages.File, id page.ID, ws []where, buf []byte, err er
 	if d.Source == Rewrite {
 		out.LSN = uint64(dest.LSN)
 	}
+	if d.Source == Fetched {
+		out.LSN = uint64(got.lsn)
+	}
 	p.Report.Pages = append(p.Report.Pages, out)
 	if shadow {
 		p.shadow().add(&out, dwb, log, class)
@@ -187,6 +196,9 @@ func (p *Plan) decide(f *stages.File, id page.ID, ws []where, buf []byte, err er
 	case Lost:
 		p.Report.Lost = append(p.Report.Lost, out)
 		p.installs = append(p.installs, install{file: f, no: id.No})
+	case Fetched:
+		p.Report.Fetched++
+		p.installs = append(p.installs, install{file: f, no: id.No, image: got.image})
 	case FromSlot:
 		if d.Case == 'C' && p.in.Mutants.Has(stages.RecoveryTrusts) {
 			return nil

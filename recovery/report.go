@@ -46,6 +46,7 @@ type Report struct {
 	ImageBytes     int64     `json:"page_image_bytes"` // of their records
 	Pages          []Outcome `json:"pages"`
 	Lost           []Outcome `json:"lost"`
+	Fetched        int       `json:"fetched"` // would be lost, had they not come from elsewhere
 	Installed      int       `json:"installed"`
 	Same           int       `json:"already_same"`
 	Ignored        int       `json:"ignored_of_removed_files"`
@@ -72,6 +73,9 @@ func (r *Report) Table(w io.Writer) error {
 		if err := r.Shadow.Table(w); err != nil {
 			return err
 		}
+	}
+	if r.Fetched > 0 {
+		fmt.Fprintf(w, "fetched      %d pages were lost and came from elsewhere\n", r.Fetched)
 	}
 	for _, f := range r.Faults {
 		fmt.Fprintf(w, "fault        %s\n", f)

@@ -32,7 +32,11 @@ type Input struct {
 	Shadow    func(page.FileID) bool
 	ShadowLog bool
 	Records   Records
-	Mutants   stages.Mutant
+	// Fetch is asked for pages that are lost; nil = nobody is. Held says whether the log durably holds
+	// the records through an LSN, when recovery is over.
+	Fetch   Fetch
+	Held    func(page.LSN) bool
+	Mutants stages.Mutant
 }
 
 // head is one valid header of a region. The two of a region usually are the same.
