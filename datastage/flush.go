@@ -108,8 +108,8 @@ func (s *Stage) batchSafe(b *stages.Batch) {
 
 // needAll makes every file with writes on their way flush as soon as a batch is whole.
 func (s *Stage) needAll() {
-	for i := range s.files {
-		if st := &s.files[i]; st.unflushed > 0 {
+	for _, st := range s.used {
+		if st.unflushed > 0 {
 			st.press = true
 		}
 	}
@@ -117,8 +117,8 @@ func (s *Stage) needAll() {
 
 // needIdle flushes what has been lying written for long enough with nobody asking.
 func (s *Stage) needIdle() {
-	for i := range s.files {
-		if st := &s.files[i]; st.written != nil && time.Since(st.since) >= s.cfg.Idle {
+	for _, st := range s.used {
+		if st.written != nil && time.Since(st.since) >= s.cfg.Idle {
 			st.press = true
 		}
 	}

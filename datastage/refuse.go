@@ -82,7 +82,7 @@ func (s *Stage) beginMove(st *file, why error) {
 
 // drained: dwbstage has handed on the last of f that comes the old way.
 func (s *Stage) drained(f *stages.File) {
-	st := &s.files[f.Slot]
+	st := s.slot(f.Slot)
 	if st.f != f { // removed meanwhile, and another file has its slot
 		s.cfg.Refusals <- stages.Refusal{File: f, Held: true}
 		return

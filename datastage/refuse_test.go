@@ -136,7 +136,7 @@ func TestRefusedWriteGoesBack(t *testing.T) {
 			}
 		}
 		r.wantOut(7, "all batches are safe")
-		if st := &r.s.files[r.a.Slot]; st.unflushed != 0 || st.waited != 0 || r.s.index.Len() != 0 {
+		if st := r.s.slot(r.a.Slot); st.unflushed != 0 || st.waited != 0 || r.s.index.Len() != 0 {
 			t.Errorf("left behind: %d unflushed, %d waited for, %d pages", st.unflushed, st.waited, r.s.index.Len())
 		}
 		if b1.Entries[0].Frame.Buf == nil || b4.Entries[0].Frame.Buf != nil {

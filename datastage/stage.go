@@ -78,9 +78,10 @@ type Stage struct {
 
 	index     *stages.Index[place]
 	places    *place
-	files     []file
-	ready     queue // entries that may be submitted
-	inFlight  int   // writes and reads
+	files     []*file // by slot; nil: nothing of it has come this way yet
+	used      []*file // the others, which is what there is to look through
+	ready     queue   // entries that may be submitted
+	inFlight  int     // writes and reads
 	reads     *stages.Read
 	lastRead  *stages.Read
 	readOps   *readOp
@@ -97,7 +98,8 @@ const (
 	tagFlush
 )
 
-// New returns a stage that Run drives. Its memory is allocated here and fixed.
+// New returns a stage that Run drives. Its memory is allocated here and fixed,
+// but for a file's, which comes with its first write.
 func New(cfg Config) *Stage {
 	s := &Stage{
 		cfg:   cfg,
@@ -105,7 +107,8 @@ func New(cfg Config) *Stage {
 		comps: make(chan *ring.Op, cfg.Depth+cfg.Files+1),
 		stop:  make(chan struct{}),
 		index: stages.NewIndex[place](cfg.Pages + cfg.Depth),
-		files: make([]file, cfg.Files),
+		files: make([]*file, cfg.Files),
+		used:  make([]*file, 0, cfg.Files),
 		ready: newQueue(cfg.Pages),
 		group: make([]*ring.Op, 0, cfg.Group),
 	}
@@ -192,8 +195,18 @@ func (s *Stage) message(m stages.Msg) {
 	}
 }
 
+// slot finds a file by its place, made when it is first asked for: most engines have a few.
+func (s *Stage) slot(n int) *file {
+	st := s.files[n]
+	if st == nil {
+		st = &file{}
+		s.files[n], s.used = st, append(s.used, st)
+	}
+	return st
+}
+
 func (s *Stage) file(f *stages.File) *file {
-	st := &s.files[f.Slot]
+	st := s.slot(f.Slot)
 	if st.f != f {
 		*st = file{f: f}
 		st.flush = ring.Op{Kind: ring.DataSync, File: f.IO, Done: s.comps, Tag: tagFlush, Ctx: st}
@@ -269,7 +282,7 @@ func (s *Stage) arm(p *place) {
 		return
 	}
 	if e.File.Atomic && e.Batch.Region < 0 {
-		if s.files[e.File.Slot].move.begun {
+		if s.slot(e.File.Slot).move.begun {
 			return // held: it goes through the doublewrite buffer
 		}
 		// One plain buffer: the kernel refuses registered ones and vectors.
@@ -308,8 +321,8 @@ func (s *Stage) pump() {
 	}
 	idle := false
 	s.begun = 0
-	for i := range s.files {
-		idle = s.flushFile(&s.files[i]) || idle
+	for _, st := range s.used {
+		idle = s.flushFile(st) || idle
 	}
 	if s.begun > 0 {
 		s.meter.FlushGroup(s.begun)
@@ -330,7 +343,7 @@ func (s *Stage) submit(e *stages.Entry) {
 		return
 	}
 	if e.Op.Flags&ring.Atomic != 0 {
-		st := &s.files[e.File.Slot]
+		st := s.slot(e.File.Slot)
 		if st.move.begun { // refused while it was queued
 			e.Op.File = nil
 			return
@@ -410,6 +423,6 @@ func (s *Stage) wholeBatch(b *stages.Batch) {
 		if e.State == stages.Superseded {
 			continue
 		}
-		s.files[e.File.Slot].whole = true
+		s.slot(e.File.Slot).whole = true
 	}
 }

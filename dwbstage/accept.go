@@ -91,6 +91,9 @@ func (s *Stage) open(way, bytes int) *stages.Batch {
 	}
 	b = s.free[way][n-1]
 	s.free[way] = s.free[way][:n-1]
+	if b.Entries == nil {
+		b.Entries = make([]stages.Entry, 0, s.cfg.Geometry.MaxSlots())
+	}
 	s.filling[way] = b
 	return b
 }

@@ -89,7 +89,8 @@ const (
 	tagFlush
 )
 
-// New returns a stage that Run drives. Batch memory is allocated here and fixed.
+// New returns a stage that Run drives. Batch memory is allocated here and fixed, but for the lists of
+// entries: a batch gets its own when it is first used, and few engines use batches of both ways.
 func New(cfg Config) (*Stage, error) {
 	if err := cfg.Geometry.Validate(); err != nil {
 		return nil, err
@@ -120,8 +121,7 @@ func New(cfg Config) (*Stage, error) {
 	for i := range nd + nf {
 		b := &stages.Batch{
 			Slot: i, Region: -1,
-			Entries: make([]stages.Entry, 0, slots),
-			Vec:     make([][]byte, 0, slots+2),
+			Vec: make([][]byte, 0, slots+2),
 		}
 		way := 1
 		if i < nd {

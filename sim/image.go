@@ -86,7 +86,12 @@ func (m *image) ownLeaf(l int) *leaf {
 
 func (m *image) readAt(p []byte, off int64) {
 	for len(p) > 0 {
-		n := copy(p, m.chunkAt(off / chunkSize).b[off%chunkSize:])
+		n := min(len(p), int(chunkSize-off%chunkSize))
+		if c := m.chunkAt(off / chunkSize); c == &zeroChunk {
+			clear(p[:n])
+		} else {
+			copy(p[:n], c.b[off%chunkSize:])
+		}
 		p, off = p[n:], off+int64(n)
 	}
 }

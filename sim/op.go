@@ -143,7 +143,7 @@ func inside(b, region []byte) bool {
 }
 
 func (d *Disk) submitWrite(p *pending) {
-	p.data = bytesOf(p.op)
+	p.data = d.bytesOf(p.op)
 	if s := p.fault.Short; s > 0 && s < len(p.data) {
 		d.stats.Resubmitted++
 		if d.cfg.LinkedShortWrite {
@@ -164,11 +164,17 @@ func (d *Disk) submitWrite(p *pending) {
 var blank [1 << 20]byte
 
 // bytesOf returns what an op writes, for good.
-func bytesOf(op *ring.Op) []byte {
-	if n := op.Len(); op.Vec == nil && n <= len(blank) && bytes.Equal(op.Buf, blank[:n]) {
+func (d *Disk) bytesOf(op *ring.Op) []byte {
+	n := op.Len()
+	switch {
+	case op.Vec != nil:
+	case n <= len(blank) && bytes.Equal(op.Buf, blank[:n]):
 		return blank[:n:n]
+	case bytes.Equal(op.Buf, d.written): // copies of one thing
+		return d.written
 	}
-	return bytes.Join(pieces(op), nil)
+	d.written = bytes.Join(pieces(op), nil)
+	return d.written
 }
 
 func (d *Disk) entry(p *pending, kind EventKind, note string) Entry {

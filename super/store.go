@@ -34,7 +34,7 @@ type Store struct {
 	ring    ring.Ring
 	file    ring.File
 	buf     []byte
-	back    []byte
+	back    []byte         // what was written, read back; as long as it had to be so far
 	seq     [Copies]uint64 // 0: invalid
 	raw     [Copies][]byte // what Read found in the valid ones, without the zeros behind it
 	zeros   [Copies]int    // from here on a zone is known to be zero on the medium; 0: not known
@@ -47,7 +47,7 @@ type Store struct {
 func NewStore(r ring.Ring, f ring.File, align int, mutants stages.Mutant) *Store {
 	align = max(align, 4096)
 	return &Store{
-		ring: r, file: f, buf: aligned.Alloc(Zone, align), back: aligned.Alloc(Zone, align), align: align, mutants: mutants,
+		ring: r, file: f, buf: aligned.Alloc(Zone, align), align: align, mutants: mutants,
 	}
 }
 
@@ -179,6 +179,9 @@ func (s *Store) writePair(pair []int, seq uint64, n int) error {
 		return err
 	}
 	for _, i := range pair {
+		if len(s.back) < size[i] {
+			s.back = aligned.Alloc(size[i], s.align)
+		}
 		op := ring.Op{Kind: ring.Read, File: s.file, Off: int64(i) * Zone, Buf: s.back[:size[i]]}
 		if err := s.ring.Do(&op); err != nil {
 			return err
