@@ -229,6 +229,24 @@ func TestLoss(t *testing.T) {
 	}
 }
 
+// TestFetchFrom: a lost page comes from another directory of the same engine, not from another engine's,
+// nor from one that is older.
+func TestFetchFrom(t *testing.T) {
+	dir, replica := engine(t), filepath.Join(t.TempDir(), "replica")
+	if err := os.CopyFS(replica, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	want(t, 0, nil, "recover", replica)
+	patch(t, filepath.Join(dir, "data", "00000001.pages"), super.DataStart(4096)+4096+100)
+	patch(t, filepath.Join(dir, "dwb", "regions"), 3*4096+100)
+	want(t, 1, []string{"1 lost", "another engine"}, "recover", dir, "-fetch-from", engine(t))
+	want(t, 1, []string{"1 lost", "refused"}, "recover", dir, "-fetch-from", dir)
+	want(t, 3, nil, "recover", dir, "-fetch-from", filepath.Join(dir, "nothing"))
+	want(t, 2, nil, "recover", dir, "-fetch-from", replica, "-salvage", filepath.Join(t.TempDir(), "s"))
+	want(t, 0, []string{"fetched      1 pages"}, "recover", dir, "-fetch-from", replica)
+	want(t, 0, []string{"sound"}, "verify", dir)
+}
+
 func TestRebuild(t *testing.T) {
 	dir := engine(t)
 	if rc, _, errs := ctl(t, "rebuild-super", dir); rc != 1 || !strings.Contains(errs, "two or more") {

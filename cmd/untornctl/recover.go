@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/inspect"
 	"github.com/untorn/untorn/pageimage/codecs"
 )
 
@@ -13,7 +14,8 @@ var recoverCommand = command{
 	name: "recover", short: "bring a directory back after a crash, or say what that would do",
 	run: runRecover,
 	help: `
-usage: untornctl recover D [-dry-run] [-accept-loss] [-to-lsn N] [-shadow-from S] [-json FILE]
+usage: untornctl recover D [-dry-run] [-accept-loss] [-to-lsn N] [-shadow-from S]
+                         [-fetch-from DIR] [-json FILE]
        untornctl recover D -salvage DIR [-json FILE]
 
 Opens the engine directory D as its owner would, which recovers it, lists every page that was
@@ -23,6 +25,8 @@ touched with source, LSN and reason, and closes it in order.
   -accept-loss   give up pages of which no image may be trusted: they are listed, and marked
                  unreadable until they are written again. Without it such pages stop the recovery
   -shadow-from S files in mode shadow are repaired from "doublewrite" (default) or from the "log"
+  -fetch-from DIR ask DIR for pages that are lost: a backup or a replica of this engine, which is only
+                 read. A page is used if it is provably the newest, or a newer one of the same log
   -to-lsn N      give a corrupt log up from LSN N on: N is the end of a record before the damage, and
                  the error of a recovery without it names the last one. Everything behind it is
                  erased; pages may be newer than what is left of the log. Look first: with -dry-run
@@ -45,13 +49,14 @@ func runRecover(ctx context.Context, k *call) error {
 	var w where
 	var dry, accept bool
 	var to uint64
-	var salvage string
+	var salvage, from string
 	fs := k.flags()
 	w.flags(fs)
 	fs.BoolVar(&dry, "dry-run", false, "")
 	fs.BoolVar(&accept, "accept-loss", false, "")
 	fs.Uint64Var(&to, "to-lsn", 0, "")
 	fs.StringVar(&salvage, "salvage", "", "")
+	fs.StringVar(&from, "fetch-from", "", "")
 	var shadow untorn.ShadowSource
 	fs.StringVar((*string)(&shadow), "shadow-from", "", "")
 	args, err := k.parse(fs, "the directory")
@@ -61,7 +66,7 @@ func runRecover(ctx context.Context, k *call) error {
 	if dry && accept {
 		return usagef("-dry-run changes nothing: -accept-loss does not go with it")
 	}
-	if salvage != "" && (dry || accept || to != 0) {
+	if salvage != "" && (dry || accept || to != 0 || from != "") {
 		return usagef("-salvage copies and recovers nothing: it goes with none of the others")
 	}
 	d, err := w.open(args[0]) // says what is wrong with a path that is no engine's
@@ -75,6 +80,14 @@ func runRecover(ctx context.Context, k *call) error {
 		Dir: args[0], WALDir: w.wal, DWBDir: w.dwb, MustExist: true, AcceptLoss: accept, RecoverTo: untorn.LSN(to), ShadowRepair: shadow,
 		// Modes are not chosen here: files keep theirs.
 		Unsafe: true, ImageCodecs: codecs.All(),
+	}
+	if from != "" {
+		src, err := inspect.Open(untorn.NewLayout(from, "", ""))
+		if err != nil {
+			return err
+		}
+		defer src.Close()
+		o.FetchPage = src.FetchPage
 	}
 	if salvage != "" {
 		return k.salvage(ctx, o, salvage)
