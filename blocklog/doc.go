@@ -14,10 +14,12 @@
 // # Order, and what is durable
 //
 // dm-log-writes logs a write when a flush that covers it completes (or at once with FUA), in the
-// order of completion. qemu logs a write when it has completed, and a flush when that has. So with
-// both, everything that had completed before a flush was submitted stands before it. In qemu's log
-// also what completed while the flush ran does, and counts as durable too early: states are missed
-// then, and none is invented.
+// order of completion. qemu logs a write when it has completed, and a flush when that has. So in
+// qemu's, everything that had completed before a flush was submitted stands before it. What completed
+// while the flush ran does too, and counts as durable too early: states are missed then, and none is
+// invented. In dm-log-writes' log of two flushes at a time the later one can come first, and what it took
+// along with it: that invents states. With what the disk itself took, in its order, Compare tells and
+// Reorder mends it.
 //
 // A flush makes durable everything before it. After it, and before the next, any subset of the writes
 // may have reached the medium, each of them whole or in any part of its sectors; those with FUA have.

@@ -12,7 +12,7 @@
 //
 // It needs root for loop mounts; qemu and a kernel are fetched as nvmebed does. Where something is
 // missing it says SKIP and why, and exits 0. Exit: 0 as it has to be (no violation, broken variants
-// convicted), 1 not so, 2 usage, 3 could not run.
+// convicted), 1 not so, 2 usage, 3 could not run: also where the log is not in the disk's own order.
 package main
 
 import (
@@ -66,7 +66,7 @@ func main() {
 	flag.IntVar(&c.rounds, "rounds", 4, "lives of the engine in a recording; every other one is killed")
 	flag.DurationVar(&c.life, "life", 5*time.Second, "of each of them")
 	flag.DurationVar(&c.timeout, "timeout", 5*time.Minute, "bound on one guest's run")
-	flag.StringVar(&c.keep, "keep", "", "leave log and base image of the last recording in this folder")
+	flag.StringVar(&c.keep, "keep", "", "leave log, base image and the disk of the last recording in this folder")
 	flag.StringVar(&c.replay, "replay", "", "judge what -keep left in this folder, and record nothing")
 	flag.IntVar(&c.at, "at", 0, "with -replay: only the place after this entry, as a violation names it")
 	flag.StringVar(&c.work, "work", "", "folder for images; default one in memory (/dev/shm), if there is one")
@@ -231,7 +231,7 @@ func (c *config) one(ctx context.Context, p vm.Parts, j tape.Job) (*Outcome, err
 
 // again judges a recording that was kept.
 func (c *config) again(ctx context.Context) error {
-	rec := &recording{base: filepath.Join(c.replay, "base"), log: filepath.Join(c.replay, "log")}
+	rec := recordingIn(c.replay, tape.Job{})
 	b, err := os.ReadFile(filepath.Join(c.replay, "job.json"))
 	if err == nil {
 		err = json.Unmarshal(b, &rec.job)
@@ -269,6 +269,9 @@ func (c *config) judge(ctx context.Context, rec *recording, dir string, say func
 		}
 	})
 	if o != nil {
+		if o.Order.Moved > 0 {
+			say(fmt.Sprintf("of the log %d writes were put into the disk's order", o.Order.Moved))
+		}
 		say(fmt.Sprintf("%d states in %.0f s: %d violations", o.States, time.Since(begun).Seconds(), o.Violations))
 	}
 	return o, err
@@ -288,7 +291,7 @@ func keep(r *recording, dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	for _, name := range []string{r.base, r.log} {
+	for _, name := range []string{r.base, r.log, r.disk, r.order} {
 		if err := copyFile(filepath.Join(dir, filepath.Base(name)), name); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/untorn/untorn/blocklog"
+	"github.com/untorn/untorn/powercut/tape"
 )
 
 // TestSlowDisk speaks to it as qemu does.
@@ -103,6 +105,63 @@ func TestSlowDisk(t *testing.T) {
 	}
 	if b, err := os.ReadFile(file); err != nil || string(b[4096:4101]) != "hello" {
 		t.Error(err)
+	}
+	if len(d.order) != 1 || d.order[0].Sector != 8 {
+		t.Errorf("the disk took %v", d.order)
+	}
+}
+
+// TestOrder: a log in another order than the disk's is never judged: dm-log-writes' is put in order, and
+// what cannot be is refused.
+func TestOrder(t *testing.T) {
+	sector := func(c byte) []byte { return bytes.Repeat([]byte{c}, 512) }
+	flush := byte(0)
+	for _, c := range []struct {
+		name, recorder string
+		log            []byte // writes of sector 9, and flushes
+		disk           string
+		fit            bool
+		moved          int
+	}{
+		{"in order", "qemu", []byte{'a', flush, 'b', flush}, "ab", true, 0},
+		{"out of order", "qemu", []byte{'b', flush, 'a', flush}, "ab", false, 0},
+		{"lists of two flushes", "dm", []byte{'b', flush, 'a', flush}, "ab", true, 1},
+		{"a write is missing", "dm", []byte{'b', flush, flush}, "ab", false, 0},
+	} {
+		rec := recordingIn(t.TempDir(), tape.Job{Recorder: c.recorder})
+		b := make([]byte, 512)
+		le := binary.LittleEndian
+		le.PutUint64(b, 0x6a736677736872)
+		le.PutUint64(b[8:], 1)
+		le.PutUint64(b[16:], uint64(len(c.log)))
+		le.PutUint32(b[24:], 512)
+		for _, w := range c.log {
+			e := make([]byte, 512)
+			if w == flush {
+				e[16] = byte(blocklog.Flush)
+				b = append(b, e...)
+				continue
+			}
+			e[0], e[8] = 9, 1
+			b = append(append(b, e...), sector(w)...)
+		}
+		var took []blocklog.Stroke
+		for i := range c.disk {
+			took = blocklog.Strokes(took, 9*512, sector(c.disk[i]))
+		}
+		if err := errors.Join(os.WriteFile(rec.log, b, 0o600), writeStrokes(rec.order, took)); err != nil {
+			t.Fatal(err)
+		}
+		l, o, done, err := rec.read()
+		if err == nil {
+			err = done()
+		}
+		if (err == nil) != c.fit || err != nil && (!errors.Is(err, errOrder) || exit(err) != 3) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if c.fit && (o.Moved != c.moved || len(l.Entries) != len(c.log)) {
+			t.Errorf("%s: %+v", c.name, o)
+		}
 	}
 }
 

@@ -34,9 +34,17 @@ func fsSize(fs string) int64 {
 
 // recording is what a guest left: the disk's log and what the file system held before.
 type recording struct {
-	job  tape.Job
-	base string // the file system's partition after mkfs
-	log  string
+	job   tape.Job
+	base  string // the file system's partition after mkfs
+	log   string
+	disk  string // what it held in the end
+	order string // what the disk itself took, in its order
+}
+
+// recordingIn names the files of a recording.
+func recordingIn(dir string, j tape.Job) *recording {
+	return &recording{job: j, base: filepath.Join(dir, "base"), log: filepath.Join(dir, "log"),
+		disk: filepath.Join(dir, "disk"), order: filepath.Join(dir, "order")}
 }
 
 func mkfs(fs string) []string {
@@ -48,15 +56,15 @@ func mkfs(fs string) []string {
 
 // record runs the job in a guest whose disk is recorded.
 func record(ctx context.Context, p vm.Parts, j tape.Job, dir string, say func(string)) (*recording, error) {
-	r := &recording{job: j, base: filepath.Join(dir, "base"), log: filepath.Join(dir, "log")}
-	disk, initrd := filepath.Join(dir, "disk"), filepath.Join(dir, "initrd")
+	r := recordingIn(dir, j)
+	initrd := filepath.Join(dir, "initrd")
 	if err := makeFile(r.base, fsSize(j.FS)); err != nil {
 		return nil, err
 	}
 	if err := vm.Format(ctx, r.base, mkfs(j.FS)...); err != nil {
 		return nil, err
 	}
-	if err := makeDisk(disk, r.base, j.FS); err != nil {
+	if err := makeDisk(r.disk, r.base, j.FS); err != nil {
 		return nil, err
 	}
 	b, err := json.Marshal(j)
@@ -67,7 +75,7 @@ func record(ctx context.Context, p vm.Parts, j tape.Job, dir string, say func(st
 	if err := rd.Build(ctx, p, initrd); err != nil {
 		return nil, err
 	}
-	slow, socket, err := newSlowDisk(disk, dir)
+	slow, socket, err := newSlowDisk(r.disk, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +101,7 @@ func record(ctx context.Context, p vm.Parts, j tape.Job, dir string, say func(st
 	if err := errors.Join(err, slow.close()); err != nil {
 		return nil, err
 	}
-	return r, errors.Join(os.Remove(initrd), os.Remove(disk))
+	return r, errors.Join(writeStrokes(r.order, slow.order), os.Remove(initrd))
 }
 
 func modules(j tape.Job) []string {

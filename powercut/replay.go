@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -45,6 +44,7 @@ type Outcome struct {
 	PagesSeen   uint64 `json:"pages_verified"`
 	Installed   uint64 `json:"pages_recovered"`
 	Stopped     bool   `json:"stopped"`
+	Order       order  `json:"order"` // of the log, held against the disk's own
 	Stories     []Case `json:"stories"`
 }
 
@@ -124,19 +124,11 @@ type replayer struct {
 
 // replay judges the states that power cuts could have left, of one place only if that is not 0.
 func replay(ctx context.Context, rec *recording, budget, only, jobs int, dir string, progress func(done, of int)) (*Outcome, error) {
-	f, err := os.Open(rec.log)
+	l, ord, done, err := rec.read()
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	l, err := blocklog.Read(f, st.Size())
-	if err != nil {
-		return nil, err
-	}
+	defer done()
 	win := blocklog.Window{Off: diskStart, Len: fsSize(rec.job.FS)}
 	first := 0
 	for first < len(l.Entries) && !(l.Entries[first].Writes() && l.Entries[first].Off >= win.Off+win.Len) {
@@ -150,7 +142,7 @@ func replay(ctx context.Context, rec *recording, budget, only, jobs int, dir str
 		cuts = []cut{{at: only, states: 8}}
 	}
 	out := &Outcome{FS: rec.job.FS, Mode: string(rec.job.Mode), Mutant: rec.job.Mutant, Recorder: rec.job.Recorder,
-		Seed: rec.job.Seed, Entries: len(l.Entries), Flushes: flushes, Rounds: rec.job.Rounds, Stories: []Case{}}
+		Seed: rec.job.Seed, Entries: len(l.Entries), Flushes: flushes, Rounds: rec.job.Rounds, Order: ord, Stories: []Case{}}
 	total := 0
 	byPlace := map[int]cut{}
 	for _, c := range cuts {
@@ -162,7 +154,7 @@ func replay(ctx context.Context, rec *recording, budget, only, jobs int, dir str
 		total += c.states
 	}
 	var mu sync.Mutex
-	var done atomic.Int64
+	var judged atomic.Int64
 	errs := make(chan error, jobs)
 	for id := range jobs {
 		go func() {
@@ -171,7 +163,7 @@ func replay(ctx context.Context, rec *recording, budget, only, jobs int, dir str
 				mu.Lock()
 				defer mu.Unlock()
 				out.add(c, r)
-				progress(int(done.Add(1)), total)
+				progress(int(judged.Add(1)), total)
 			})
 		}()
 	}

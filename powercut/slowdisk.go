@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/untorn/untorn/blocklog"
 )
 
 // slowDisk serves a file to qemu as a disk that takes its time, by the NBD protocol on a Unix socket:
@@ -26,6 +28,9 @@ type slowDisk struct {
 
 	mu   sync.Mutex
 	conn net.Conn
+
+	took  sync.Mutex // one write at a time, so that order is the truth
+	order []blocklog.Stroke
 }
 
 const (
@@ -157,7 +162,10 @@ func (d *slowDisk) do(kind uint16, off int64, b []byte) uint32 {
 		_, err = d.f.ReadAt(b, off)
 	case 1:
 		time.Sleep(rand.N(writeTakesTo))
+		d.took.Lock()
 		_, err = d.f.WriteAt(b, off)
+		d.order = blocklog.Strokes(d.order, off, b)
+		d.took.Unlock()
 	case 3:
 		time.Sleep(flushTakes) // it is the log that says what is durable, not this file
 	default:
