@@ -162,6 +162,9 @@ func (d *Dir) input(st *super.State, files []*dataFile, ev *evidence) recovery.I
 	}
 }
 
+// overtaken is how often in a row a look may be overtaken by a checkpoint.
+const overtaken = 10
+
 // judge scans doublewrite headers and log with the rules of an open (I6, I10).
 func (d *Dir) judge(ctx context.Context, v *Verdict, st *super.State, files []*dataFile) (*evidence,
 	error) {
@@ -170,7 +173,7 @@ func (d *Dir) judge(ctx context.Context, v *Verdict, st *super.State, files []*d
 		found   []Finding
 		records int64
 	}
-	o, err := again(ctx, func() (outcome, bool) {
+	look := func() outcome {
 		var o outcome
 		bad := func(where string, err error) {
 			o.found = append(o.found, Finding{Damaged, where, err.Error()})
@@ -199,6 +202,19 @@ func (d *Dir) judge(ctx context.Context, v *Verdict, st *super.State, files []*d
 			if o.ev != nil {
 				o.ev.Raise(reclaim.Seq{Epoch: tail.Mark.Epoch, Num: tail.Mark.Num})
 			}
+		}
+		return o
+	}
+	o, err := again(ctx, func() (outcome, bool) {
+		o := look()
+		// A checkpoint that let go of the log while it was read recycled segments under our eyes: that
+		// look counts for nothing.
+		for range overtaken {
+			now, _, _ := d.newestState()
+			if len(o.found) == 0 || ctx.Err() != nil || now == nil || now.Redo == st.Redo {
+				break
+			}
+			o = look()
 		}
 		return o, len(o.found) == 0
 	})

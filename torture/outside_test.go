@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -80,7 +81,7 @@ func TestOutside(t *testing.T) {
 	}
 	w.Dir = old
 	r := judge(t, j, w)
-	if r.Violations == 0 || !strings.Contains(r.Stories[0].What, "had been acknowledged") {
+	if r.Violations == 0 || !slices.ContainsFunc(r.Stories, func(s Violation) bool { return strings.Contains(s.What, "had been acknowledged") }) {
 		t.Errorf("an old copy: %+v", r)
 	}
 	if err := j.Told([]byte("half")); err == nil {

@@ -21,6 +21,7 @@ func call0(t *testing.T, args ...string) (code int, out, err string) {
 }
 
 // patient is call0 with more time where a busy machine acknowledged nothing in so short a while.
+// Two runs may then differ in their duration, which compare refuses unless it is forced.
 func patient(t *testing.T, args ...string) (code int, out, err string) {
 	t.Helper()
 	for _, d := range []string{"60ms", "500ms", "4s"} {
@@ -143,7 +144,7 @@ func TestRunAndCompare(t *testing.T) {
 	if _, err := os.Stat(file("work")); !os.IsNotExist(err) {
 		t.Errorf("the directory that was made is still there: %v", err)
 	}
-	if code, out, err := call0(t, "compare", file("a.json"), file("b.json")); code != exitFine || !strings.Contains(out, "throughput") {
+	if code, out, err := call0(t, "compare", "-force", file("a.json"), file("b.json")); code != exitFine || !strings.Contains(out, "throughput") {
 		t.Errorf("compare: status %d\n%s%s", code, out, err)
 	}
 	// JSON on standard output takes the table's place.
@@ -174,7 +175,7 @@ func TestSweepAndLogReports(t *testing.T) {
 	if code, out, err := patient(t, append([]string{"run", "-sweep", "clients=1,2", "-json", file("b.json")}, little...)...); code != exitFine {
 		t.Fatalf("run -sweep: status %d\n%s%s", code, out, err)
 	}
-	if code, out, err := call0(t, "compare", file("a.json"), file("b.json")); code != exitFine || !strings.Contains(out, "clients=2: throughput") {
+	if code, out, err := call0(t, "compare", "-force", file("a.json"), file("b.json")); code != exitFine || !strings.Contains(out, "clients=2: throughput") {
 		t.Errorf("compare: status %d\n%s%s", code, out, err)
 	}
 	if code, out, err := patient(t, "wal", "-clients", "2", "-warmup", "10ms", "-dir", file("work"),
