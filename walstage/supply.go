@@ -17,6 +17,7 @@ type supply struct {
 	spare   []*segment
 	keep    int // spare segments worth keeping
 	used    int // switches since the last truncation
+	freed   int // truncations that gave up a segment
 	kick    chan struct{}
 }
 
@@ -89,6 +90,7 @@ func (l *Log) TruncateBefore(lsn page.LSN) error {
 		// Keep about as many as were used between truncations: they will be needed again.
 		l.supply.keep = max(2, l.supply.used+1)
 		l.supply.used = 0
+		l.supply.freed++
 		l.supply.refused = nil
 		l.measure()
 		l.supply.ask()
@@ -150,14 +152,14 @@ func (l *Log) supplyOne() bool {
 		return false
 	}
 	files := int64(l.segs.count() + len(s.spare) + 1)
-	seq, first := l.cur.seq+1, l.cur.end()
+	seq, first, freed := l.cur.seq+1, l.cur.end(), s.freed
 	l.mu.Unlock()
 
 	if drop {
-		return l.finishSupply(nil, l.removeSegment(old))
+		return l.finishSupply(nil, l.removeSegment(old), freed)
 	}
 	if old == nil && l.o.MaxBytes != 0 && files*l.o.SegmentBytes > l.o.MaxBytes {
-		return l.finishSupply(nil, ErrLogFull)
+		return l.finishSupply(nil, ErrLogFull, freed)
 	}
 	var made *segment
 	var err error
@@ -178,12 +180,13 @@ func (l *Log) supplyOne() bool {
 		}
 		l.mu.Unlock()
 	}
-	return l.finishSupply(made, err)
+	return l.finishSupply(made, err, freed)
 }
 
 // finishSupply takes the outcome of a step. Out of space leaves the log healthy; anything else that
-// fails is a failure on a durability path (I5).
-func (l *Log) finishSupply(made *segment, err error) bool {
+// fails is a failure on a durability path (I5). A refusal that a truncation since may have overtaken
+// counts for nothing: freed is the number of those when the step began.
+func (l *Log) finishSupply(made *segment, err error, freed int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	defer l.room.Broadcast()
@@ -193,6 +196,8 @@ func (l *Log) finishSupply(made *segment, err error) bool {
 		l.gauge(false)
 		return true
 	case err == nil:
+		return true
+	case freed != l.supply.freed && (errors.Is(err, ErrLogFull) || noSpace(err)):
 		return true
 	case errors.Is(err, ErrLogFull):
 		l.supply.refused = err

@@ -232,3 +232,27 @@ func TestTruncateKeepsTheCurrentSegment(t *testing.T) {
 	mustAppend(t, l, "on")
 	mustClose(t, l)
 }
+
+// TestRefusalOvertaken: a refusal that was decided before a truncation and arrives after it refuses
+// nobody.
+func TestRefusalOvertaken(t *testing.T) {
+	o := small(newFakeDisk())
+	o.MaxBytes = 3 * o.SegmentBytes
+	l := newLog(t, o)
+	if _, err := fill(l, 0, 3000); !errors.Is(err, ErrLogFull) {
+		t.Fatal(err)
+	}
+	l.mu.Lock()
+	freed := l.supply.freed // as the supplier saw it when it found no room
+	l.mu.Unlock()
+	if err := l.TruncateBefore(l.Durable()); err != nil {
+		t.Fatal(err)
+	}
+	if again := l.finishSupply(nil, ErrLogFull, freed); !again {
+		t.Error("the supplier does not try again")
+	}
+	if _, _, err := l.Append(0, []byte("room")); err != nil {
+		t.Errorf("after the truncation: %v", err)
+	}
+	mustClose(t, l)
+}
