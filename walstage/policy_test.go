@@ -179,7 +179,10 @@ func TestNeverFlushes(t *testing.T) {
 		o := small(d)
 		o.Policy, o.InFlight, o.Depth = PolicyNever, 3, depth
 		l := newLog(t, o)
-		before, flushes := l.Durable(), d.flushes
+		d.mu.Lock() // the supplier is at work
+		flushes := d.flushes
+		d.mu.Unlock()
+		before := l.Durable()
 		var wg sync.WaitGroup
 		for i := range 4 {
 			wg.Go(func() {
