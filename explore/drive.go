@@ -207,6 +207,11 @@ func (r *rig) open() bool {
 	w.eng = e
 	w.mu.Unlock()
 	a.seen, err = observe(ctx, e, newBuffers(), r.openAs(e))
+	if r.p.rates != nil && w.struck.Load() && errors.Is(err, untorn.ErrPoisoned) {
+		a.err = err
+		w.inject("opens given up") // it stopped after a fault of ours, which is right
+		return false
+	}
 	if err != nil {
 		w.complain(complaint{kind: Refused, text: fmt.Sprintf("reading after open: %v", err), page: -1})
 		return false
