@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/untorn/untorn"
 	"github.com/untorn/untorn/ring"
@@ -414,8 +415,18 @@ func TestLoggedWaits(t *testing.T) {
 	default:
 	}
 	d.ClearFaults()
-	d.Release(func(*ring.Op) bool { return true })
-	if err := <-done; err != nil || e.DurableLSN() < lsn {
+	// The hook runs before the op is held: a release may come too early for it.
+	released := func() error {
+		for {
+			d.Release(func(*ring.Op) bool { return true })
+			select {
+			case err := <-done:
+				return err
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}
+	if err := released(); err != nil || e.DurableLSN() < lsn {
 		t.Errorf("%v, durable through %d of %d", err, e.DurableLSN(), lsn)
 	}
 	mustClose(t, e)
