@@ -94,9 +94,10 @@ type child struct {
 
 	// order is held for reading from the append of a record to the acceptance of the pages it
 	// changes, and for writing where a checkpoint picks its redo LSN: that is the claim of one.
-	order sync.RWMutex
-	logMu sync.Mutex
-	next  uint64 // record
+	order  sync.RWMutex
+	logMu  sync.Mutex
+	next   uint64 // record
+	logErr error  // an append that failed for good
 }
 
 func (c *child) run(ctx context.Context) error {
@@ -205,6 +206,9 @@ func (c *child) version() version { return makeVersion(c.j.Round, c.count.Add(1)
 func (c *child) append(n int, key uint64) (last uint64, end untorn.LSN, err error) {
 	c.logMu.Lock()
 	defer c.logMu.Unlock()
+	if c.logErr != nil {
+		return 0, 0, c.logErr
+	}
 	first := c.next
 	evs := make([]event, n)
 	recs := make([][]byte, n)
@@ -231,6 +235,8 @@ func (c *child) append(n int, key uint64) (last uint64, end untorn.LSN, err erro
 	if err != nil {
 		if c.lacks(err) {
 			c.to.emit(event{kind: evRecordNot, page: first})
+		} else {
+			c.logErr = fmt.Errorf("append: %w", err) // whether it is in the log is not known: none may follow it
 		}
 		return 0, 0, fmt.Errorf("append: %w", err)
 	}
