@@ -187,9 +187,15 @@ func (r *rig) open() bool {
 	r.disk.Mark(mark{a, begun})
 	ctx := w.ctx
 	r.observing.Store(false)
-	e, err := openPatiently(ctx, r.p.engineOn(r.disk))
-	for n := 0; err != nil && w.struck.Load() && (r.p.trouble == failRead || r.p.rates != nil) && n < 4; n++ { // it need not fail again
+	var e *untorn.Engine
+	var err error
+	for n := 0; n < 5; n++ { // what failed need not fail again
+		// What strikes from here on may show much later: the log prepares its next file behind the open.
+		w.struck.Store(false)
 		e, err = openPatiently(ctx, r.p.engineOn(r.disk))
+		if err == nil || !w.struck.Load() || r.p.trouble != failRead && r.p.rates == nil {
+			break
+		}
 	}
 	r.observing.Store(true)
 	defer r.observing.Store(false)
@@ -231,7 +237,6 @@ func (r *rig) open() bool {
 		return false
 	}
 	r.disk.Mark(mark{a, done})
-	w.struck.Store(false)
 	w.resume(a.seen)
 	return true
 }
