@@ -322,7 +322,9 @@ func (m *medium) allow(p *profile, left *medium, areas [][]area, hit hits, ds []
 			now = left.regs[i].head()
 		}
 		gone := now == nil || h != nil && now.Seq != h.Seq
-		let.refuse = let.refuse || left.regs == nil || unread.regions[i] && gone // it may hold anything
+		// With an unreadable sector and no header at its beginning it may hold anything: the last copy
+		// may be an older batch's.
+		let.refuse = let.refuse || left.regs == nil || unread.regions[i] && (gone || !left.regs[i].front())
 		if h == nil || h.Seq.LE(left.w) {
 			continue
 		}

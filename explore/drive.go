@@ -352,7 +352,7 @@ func (r *rig) drive() bool {
 				idleSince = time.Now()
 			}
 			if time.Since(idleSince) > 10*time.Second {
-				r.w.complain(complaint{kind: Stuck, text: "nothing is in flight and calls wait", page: -1})
+				r.w.complain(complaint{kind: Stuck, text: "nothing is in flight and calls wait", page: -1, stacks: stacks()})
 				return false
 			}
 			time.Sleep(time.Millisecond)

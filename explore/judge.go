@@ -13,6 +13,8 @@ type complaint struct {
 	file string
 	page int // -1: none
 	at   int // log index, of what was noticed while the workload ran
+
+	stacks []byte // of the goroutines, where they are the evidence
 }
 
 // The kinds of complaint.

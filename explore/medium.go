@@ -43,6 +43,9 @@ func (r region) head() (newest *dwbstage.Header) {
 	return newest
 }
 
+// front reports whether a copy at the region's beginning is whole: those are the newest batch's.
+func (r region) front() bool { return r[0] != nil || r[1] != nil }
+
 // groupAt is a group header of the log that is whole and in its place.
 type groupAt struct {
 	file    string

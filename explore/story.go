@@ -32,6 +32,9 @@ func (r *run) violation(c complaint, at int, choice, path string, pt *sim.Point,
 			b.WriteString(clip(t.String()))
 		}
 	}
+	if c.stacks != nil {
+		fmt.Fprintf(&b, "\nthe goroutines:\n%s", c.stacks)
+	}
 	v.Story = b.String()
 	return v
 }
