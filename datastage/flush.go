@@ -23,7 +23,7 @@ func (s *Stage) flushFile(st *file) (idle bool) {
 		return false // the oldest batch is still being written; its last page brings us back
 	}
 	if st.whole { // else a flush for somebody else came between: what was pressed for is still to come
-		st.whole, st.press = false, false
+		st.whole, st.press, st.pressed = false, false, st.press
 	}
 	st.syncing, st.syncs = st.syncs, nil
 	st.flushing, st.flushBegun = true, time.Now()
@@ -60,13 +60,17 @@ func (s *Stage) flushed(st *file, err error) {
 		return
 	}
 	s.meter.Flush(time.Since(st.flushBegun), st.flushPages)
-	e := st.covered
+	e, before := st.covered, s.returned
 	st.covered = nil
 	for e != nil {
 		next := e.Next
 		s.safe(e)
 		e = next
 	}
+	// dwbstage presses again when a batch comes back, and not before: a whole batch may still need
+	// pages of a newer one, which superseded its own.
+	st.press = st.press || st.pressed && s.returned == before && st.unflushed > 0
+	st.pressed = false
 	for st.syncing != nil {
 		q := st.syncing
 		st.syncing = q.Next
@@ -103,6 +107,7 @@ func (s *Stage) batchSafe(b *stages.Batch) {
 	now, n := time.Now(), time.Duration(len(b.Entries))
 	s.meter.Service(now.Sub(b.Since), len(b.Entries))
 	s.meter.Spend(&stages.PageTime{stages.InPlace: n * b.Reaped.Sub(b.Sent), stages.InFlush: n * now.Sub(b.Reaped)})
+	s.returned++
 	s.cfg.Out <- b
 }
 

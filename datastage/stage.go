@@ -49,6 +49,7 @@ type file struct {
 	unflushed  int          // entries accepted and not covered by a flush
 	waited     int          // of these, the ones somebody waits for
 	press      bool         // flush what is there even if nobody waits
+	pressed    bool         // the flush in flight is for that
 	whole      bool         // a batch has been written to its last page since the last flush was submitted
 	syncs      *stages.Sync // asked for since the flush in flight was submitted
 	syncing    *stages.Sync // asked for before it
@@ -89,6 +90,7 @@ type Stage struct {
 	idleTimer *time.Timer
 	idleArmed bool
 	begun     int // flushes, in this round
+	returned  int // batches that went to reclaim
 	dead      bool
 }
 

@@ -338,6 +338,45 @@ func TestNobodyWaits(t *testing.T) {
 	})
 }
 
+// TestPressHoldsUntilCovered: a flush that was pressed for may cover a part of what there was, and bring
+// no batch back; nobody presses again then, so that the rest is flushed without being asked for.
+func TestPressHoldsUntilCovered(t *testing.T) {
+	withStage(t, 0, func(r *rig) { // a newer batch has what the older one still needs
+		rd, _ := r.read(r.a, 7) // keeps the first write of page 7 waiting
+		r.batch(r.a, 1, stages.Accepted, 1, 7)
+		r.batch(r.a, 2, stages.Accepted, 7, 8)
+		r.s.Inbox() <- stages.Msg{Press: true}
+		synctest.Wait()
+		r.ring.complete(t, ring.Write, "a", 1, nil) // the first batch is written, as far as it will be
+		r.ring.complete(t, ring.DataSync, "a", 0, nil)
+		r.wantOut(0, "the first batch needs page 7 of the second")
+		r.ring.complete(t, ring.Read, "a", 7, nil)
+		if !rd.Call.Finished() {
+			t.Fatal("the read is not over")
+		}
+		r.ring.complete(t, ring.Write, "a", 7, nil)
+		r.ring.complete(t, ring.Write, "a", 8, nil)
+		if !r.ring.inFlight(ring.DataSync, "a", 0) {
+			t.Fatal("what was pressed for is never flushed")
+		}
+		r.ring.complete(t, ring.DataSync, "a", 0, nil)
+		r.wantOut(2, "both")
+	})
+	withStage(t, 0, func(r *rig) { // a batch came back: who needs more presses again
+		r.batch(r.a, 1, stages.Accepted, 1)
+		r.batch(r.a, 2, stages.Accepted, 2)
+		r.s.Inbox() <- stages.Msg{Press: true}
+		synctest.Wait()
+		r.ring.complete(t, ring.Write, "a", 1, nil)
+		r.ring.complete(t, ring.DataSync, "a", 0, nil)
+		r.wantOut(1, "the first batch")
+		r.ring.complete(t, ring.Write, "a", 2, nil)
+		if r.ring.inFlight(ring.DataSync, "a", 0) {
+			t.Fatal("flushed with nobody asking")
+		}
+	})
+}
+
 // TestFailStop is I5: after a failed write or flush nothing is acknowledged, not even what another
 // flush in flight covers, and a failed flush is not tried again.
 func TestFailStop(t *testing.T) {
