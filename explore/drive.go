@@ -29,6 +29,7 @@ type rig struct {
 	clients            []*client
 	gate               gate
 	opening            atomic.Bool // nothing is asked of the trouble yet, and reads complete at once
+	stuck              bool
 	observing, created atomic.Bool
 
 	dice    sync.Mutex // of a soak
@@ -352,6 +353,7 @@ func (r *rig) drive() bool {
 				idleSince = time.Now()
 			}
 			if time.Since(idleSince) > 10*time.Second {
+				r.stuck = true
 				r.w.complain(complaint{kind: Stuck, text: "nothing is in flight and calls wait", page: -1, stacks: stacks()})
 				return false
 			}
@@ -413,10 +415,14 @@ func (r *rig) release(h heldOp) {
 	r.disk.Release(func(op *ring.Op) bool { return op == h.op })
 }
 
-// stop ends everything on the run's disk.
+// stop ends everything on the run's disk. A run that is stuck is left as it is: no call of it will
+// ever return, and its story is worth more than its memory.
 func (r *rig) stop() {
 	r.disk.PowerOff()
 	r.gate.open()
+	if r.stuck {
+		return
+	}
 	for _, c := range r.clients {
 		for c.busy.Load() {
 			time.Sleep(50 * time.Microsecond)
