@@ -367,7 +367,7 @@ func TestBackupWaitsForTheLog(t *testing.T) {
 		runtime.Gosched()
 	}
 	d.ClearFaults()
-	d.Release(func(*ring.Op) bool { return true })
+	d.Release(nil)
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}

@@ -342,18 +342,18 @@ func TestLogBeforePages(t *testing.T) {
 				e := open(t, o)
 				f := create(t, e, "table", untorn.FileOptions{Pages: 8, PageSize: 4096, Mode: mode})
 				var mu sync.Mutex
-				hold, early := true, ""
+				early := ""
 				copied := make(chan struct{}, 100)
 				d.Inject(func(op *ring.Op) sim.Fault {
 					mu.Lock()
 					defer mu.Unlock()
-					if hold && op.Kind == ring.DataSync && strings.Contains(op.File.Name(), "/wal/") {
+					if op.Kind == ring.DataSync && strings.Contains(op.File.Name(), "/wal/") {
 						return sim.Fault{Hold: true}
 					}
 					if op.Kind == ring.Write && !strings.Contains(op.File.Name(), "/wal/") {
 						for _, b := range append(op.Vec, op.Buf) {
 							for p := 0; p+4096 <= len(b); p += 4096 {
-								if hold && binary.LittleEndian.Uint64(b[p+untorn.PageHeader:]) == 77 {
+								if binary.LittleEndian.Uint64(b[p+untorn.PageHeader:]) == 77 {
 									early = op.File.Name()
 								}
 							}
@@ -383,11 +383,11 @@ func TestLogBeforePages(t *testing.T) {
 				if err := f.ReadPages(ctx, []untorn.PageRead{{No: 3, Data: make([]byte, 4096)}}); err != nil {
 					t.Fatal(err)
 				}
+				d.ClearFaults()
 				mu.Lock()
-				hold = false
 				got := early
 				mu.Unlock()
-				d.Release(func(*ring.Op) bool { return true })
+				d.Release(nil)
 				if err := p.Wait(ctx); err != nil {
 					t.Fatal(err)
 				}

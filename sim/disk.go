@@ -87,6 +87,7 @@ type Disk struct {
 	written  []byte // by the last write: the next one may be a copy of it
 	held     []*pending
 	hooks    []func(*ring.Op) Fault
+	cleared  uint64 // how many times ClearFaults was called
 	fsHooks  []func(op, path string) error
 	zombies  []zombie
 	problems []Problem

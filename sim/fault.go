@@ -65,11 +65,13 @@ func (d *Disk) InjectFS(hook func(op, path string) error) {
 	d.fsHooks = append(d.fsHooks[:len(d.fsHooks):len(d.fsHooks)], hook)
 }
 
-// ClearFaults removes all hooks. Rot and unreadable sectors stay.
+// ClearFaults removes all hooks. Rot and unreadable sectors stay, and so do the ops that are held; no op
+// will be held that is not by now, also if a hook said so: after ClearFaults and Release none is.
 func (d *Disk) ClearFaults() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.hooks, d.fsHooks = nil, nil
+	d.cleared++
 }
 
 // Corrupt flips the bits of mask at off in a file, in the cache and on the medium.

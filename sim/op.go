@@ -23,14 +23,16 @@ type pending struct {
 	err   error         // refused at submission: nothing happened
 	delay time.Duration // until completion
 	done  func()        // completes it, for what is held
+
+	cleared uint64 // Disk.cleared when the hooks were asked
 }
 
 // submit checks an op, takes it in, and says how it will end.
 func (d *Disk) submit(op *ring.Op, regions [][]byte) *pending {
 	d.mu.Lock()
-	hooks := d.hooks
+	hooks, cleared := d.hooks, d.cleared
 	d.mu.Unlock()
-	p := &pending{op: op, whole: true}
+	p := &pending{op: op, whole: true, cleared: cleared}
 	for _, h := range hooks { // not under the lock: a hook may use the disk
 		p.fault = p.fault.merge(h(op))
 	}

@@ -217,7 +217,7 @@ func (d *Disk) hold(p *pending, done func()) bool {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.off {
+	if d.off || d.cleared != p.cleared {
 		return false
 	}
 	p.done = done

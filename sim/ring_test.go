@@ -233,3 +233,26 @@ func TestRatesAreDeterministic(t *testing.T) {
 		t.Error(first, again, other)
 	}
 }
+
+// TestNothingIsHeldAfterwards: an op whose hook said Hold before ClearFaults, and that is not held by the
+// time of Release, never is: nobody would release it.
+func TestNothingIsHeldAfterwards(t *testing.T) {
+	g := newRig(t, Config{Seed: 1})
+	asked, answer := make(chan struct{}), make(chan struct{})
+	g.d.Inject(func(*ring.Op) Fault {
+		close(asked)
+		<-answer
+		return Fault{Hold: true}
+	})
+	done := make(chan error)
+	go func() { done <- g.flush(g.f) }()
+	<-asked
+	g.d.ClearFaults()
+	if n := g.d.Release(nil); n != 0 {
+		t.Errorf("%d ops were held", n)
+	}
+	close(answer)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
