@@ -126,6 +126,8 @@ func (c *config) recordings() ([]tape.Job, error) {
 	switch {
 	case c.recorder != "qemu" && c.recorder != "dm":
 		return nil, fmt.Errorf("%w: recorder %q (qemu, dm)", errUsage, c.recorder)
+	case c.deaths < 0 || c.deaths > 0 && (c.recorder != "qemu" || c.replay != ""):
+		return nil, fmt.Errorf("%w: -pull takes a number of deaths, and goes with neither -recorder dm nor -replay", errUsage)
 	case c.states < 8 || c.jobs < 1 || c.jobs > 16 || c.rounds < 1 || c.rounds > 100 || job.Millis < 100:
 		return nil, fmt.Errorf("%w: at least 8 states and 100 ms, 1 to 16 jobs, 1 to 100 rounds", errUsage)
 	case c.fs == "ext4", c.fs == "xfs":
@@ -133,19 +135,24 @@ func (c *config) recordings() ([]tape.Job, error) {
 	case c.fs != "":
 		return nil, fmt.Errorf("%w: file system %q (ext4, xfs)", errUsage, c.fs)
 	}
+	type variant struct {
+		mode             untorn.Mode
+		mutant, recorder string
+	}
+	suite := []variant{
+		{"doublewrite", "", "qemu"},
+		{"none", "", "qemu"},
+		{"doublewrite", "skip-dwb-flush", "qemu"},
+		{"doublewrite", "dest-before-flush", "qemu"},
+		{"doublewrite", "ack-early", "qemu"},
+	}
+	if c.deaths > 0 {
+		suite = []variant{{"doublewrite", "", "qemu"}, {"doublewrite", "ack-early", "qemu"}}
+	}
 	var out []tape.Job
 	for _, fs := range []string{"ext4", "xfs"} {
-		for _, v := range []struct {
-			mode             untorn.Mode
-			mutant, recorder string
-		}{
-			{"doublewrite", "", "qemu"},
-			{"none", "", "qemu"},
-			{"doublewrite", "skip-dwb-flush", "qemu"},
-			{"doublewrite", "dest-before-flush", "qemu"},
-			{"doublewrite", "ack-early", "qemu"},
-		} {
-			if fs == "xfs" && v.mutant != "" && v.mutant != "skip-dwb-flush" {
+		for _, v := range suite {
+			if c.deaths == 0 && fs == "xfs" && v.mutant != "" && v.mutant != "skip-dwb-flush" {
 				continue // the rule they break is the engine's, not the file system's
 			}
 			j := job

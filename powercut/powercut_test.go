@@ -99,14 +99,31 @@ func TestSlowDisk(t *testing.T) {
 	if e, _ := do(4, 0, 512, nil); e == 0 {
 		t.Error("a trim, which was not offered")
 	}
+	d.hangInBatch()
+	if e, _ := do(3, 0, 0, nil); e != 0 {
+		t.Error("a flush without a batch:", e)
+	}
+	batch := make([]byte, batchBytes+512)
+	if e, _ := do(1, 64<<10, len(batch), batch); e != 0 {
+		t.Error(e)
+	}
+	flush := make(chan uint32)
+	go func() { flush <- d.do(3, 0, nil) }()
+	<-d.hung
+	if e, _ := do(1, 8192, 5, []byte("there")); e != 0 {
+		t.Error("a write while a flush hangs:", e)
+	}
 	c.Close()
 	if err := d.close(); err != nil {
 		t.Error(err)
 	}
+	if e := <-flush; e == 0 {
+		t.Error("a flush that hung until the power went has ended well")
+	}
 	if b, err := os.ReadFile(file); err != nil || string(b[4096:4101]) != "hello" {
 		t.Error(err)
 	}
-	if len(d.order) != 1 || d.order[0].Sector != 8 {
+	if n := len(d.order); n != 2+len(batch)/512 || d.order[0].Sector != 8 || d.order[n-1].Sector != 16 {
 		t.Errorf("the disk took %v", d.order)
 	}
 }

@@ -29,6 +29,14 @@ type slowDisk struct {
 	mu   sync.Mutex
 	conn net.Conn
 
+	hang struct {
+		sync.Mutex
+		armed bool
+		batch bool // since the last flush a write of more than batchBytes was taken
+	}
+	hung chan struct{} // closed when a flush hangs: none ends any more
+	gone chan struct{} // closed by close
+
 	took  sync.Mutex // one write at a time, so that order is the truth
 	order []blocklog.Stroke
 }
@@ -77,7 +85,7 @@ func newSlowDisk(name, dir string) (*slowDisk, string, error) {
 		f.Close()
 		return nil, "", err
 	}
-	d := &slowDisk{f: f, size: st.Size(), ln: ln}
+	d := &slowDisk{f: f, size: st.Size(), ln: ln, hung: make(chan struct{}), gone: make(chan struct{})}
 	d.all.Go(func() {
 		for {
 			c, err := ln.Accept()
@@ -97,9 +105,39 @@ func newSlowDisk(name, dir string) (*slowDisk, string, error) {
 	return d, socket, nil
 }
 
+// batchBytes: only a batch of pages on its way to the doublewrite is written in larger requests.
+const batchBytes = 128 << 10
+
+// hangInBatch makes the next flush hang that finds a batch in the drive's cache, and every one from
+// then on, while writes go on: what the cache has then, it has when the power goes. A promise
+// that came before its flush is broken by that.
+func (d *slowDisk) hangInBatch() {
+	d.hang.Lock()
+	defer d.hang.Unlock()
+	d.hang.armed = true
+}
+
+// flushed ends a flush, or says that it hangs. One that was under way when the batch came would make it
+// durable in the log, which has flushes where they end.
+func (d *slowDisk) flushed() (hangs bool) {
+	d.hang.Lock()
+	defer d.hang.Unlock()
+	select {
+	case <-d.hung:
+		return true
+	default:
+	}
+	if hangs = d.hang.armed && d.hang.batch; hangs {
+		close(d.hung)
+	}
+	d.hang.batch = false
+	return hangs
+}
+
 // close returns when everything that had come has been written.
 func (d *slowDisk) close() error {
 	err := d.ln.Close()
+	close(d.gone)
 	d.mu.Lock()
 	if d.conn != nil {
 		d.conn.Close()
@@ -166,8 +204,17 @@ func (d *slowDisk) do(kind uint16, off int64, b []byte) uint32 {
 		_, err = d.f.WriteAt(b, off)
 		d.order = blocklog.Strokes(d.order, off, b)
 		d.took.Unlock()
+		if len(b) > batchBytes {
+			d.hang.Lock()
+			d.hang.batch = true
+			d.hang.Unlock()
+		}
 	case 3:
 		time.Sleep(flushTakes) // it is the log that says what is durable, not this file
+		if d.flushed() {
+			<-d.gone
+			return eio // nobody hears it
+		}
 	default:
 		return einval
 	}
