@@ -3,6 +3,7 @@ package untorn_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"runtime"
 	"sync"
 	"testing"
@@ -95,6 +96,21 @@ func TestHoldKeepsTheLog(t *testing.T) {
 	mustClose(t, e)
 }
 
+// warnings are what an engine warns of.
+type warnings chan string
+
+func (w warnings) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
+func (w warnings) WithAttrs([]slog.Attr) slog.Handler           { return w }
+func (w warnings) WithGroup(string) slog.Handler                { return w }
+
+func (w warnings) Handle(_ context.Context, r slog.Record) error {
+	select {
+	case w <- r.Message:
+	default: // there is enough to wake who waits for one
+	}
+	return nil
+}
+
 func TestHoldIsEvicted(t *testing.T) {
 	for name, set := range map[string]func(*untorn.Options){
 		"bytes": func(o *untorn.Options) { o.HoldMaxBytes = 200 << 10 },
@@ -103,6 +119,8 @@ func TestHoldIsEvicted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := smallLog(t)
 			set(&o)
+			told := make(warnings, 16)
+			o.Logger = slog.New(told)
 			e := open(t, o)
 			h, err := e.Hold("forgotten", 0)
 			if err != nil {
@@ -118,7 +136,7 @@ func TestHoldIsEvicted(t *testing.T) {
 			}
 			checkpoint(t, e)
 			for h.Err() == nil { // by age: a timer
-				time.Sleep(time.Millisecond)
+				<-told
 			}
 			var gone *untorn.EvictedError
 			if err := h.Err(); !errors.As(err, &gone) || !errors.Is(err, untorn.ErrEvicted) || gone.Name != "forgotten" || gone.Why == "" {

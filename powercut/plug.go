@@ -228,7 +228,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // until waits for what the listener brings about.
 func (p *plug) until(ctx context.Context, ok func() bool) error {
 	for !ok() {
-		if !sleep(ctx, 20*time.Millisecond) {
+		select {
+		case <-p.l.Changed():
+		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}

@@ -43,6 +43,8 @@ type Listener struct {
 	told *told
 	say  func(string)
 
+	changed chan struct{}
+
 	mu  sync.Mutex
 	now *hearing // the session under way, or nil
 	was Status   // of the last one
@@ -83,7 +85,7 @@ func NewListener(addr, out string, say func(string)) (*Listener, error) {
 		t.f.Close()
 		return nil, err
 	}
-	return &Listener{ln: ln, told: t, say: say}, nil
+	return &Listener{ln: ln, told: t, say: say, changed: make(chan struct{}, 1)}, nil
 }
 
 // Addr is where it listens.
@@ -94,6 +96,16 @@ func (l *Listener) Rounds() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.told.sessions
+}
+
+// Changed has something whenever Status may have changed since it had, for one reader.
+func (l *Listener) Changed() <-chan struct{} { return l.changed }
+
+func (l *Listener) change() {
+	select {
+	case l.changed <- struct{}{}:
+	default: // its reader has not seen the last change yet
+	}
 }
 
 // Status is safe to call at any time.
@@ -221,6 +233,7 @@ func (l *Listener) leave(h *hearing) {
 	l.was.Hearing = false
 	l.mu.Unlock()
 	close(h.done)
+	l.change()
 }
 
 // admit makes h the session under way, in place of one that has fallen silent.
@@ -247,6 +260,7 @@ func (l *Listener) admit(h *hearing, he hello) error {
 		return err
 	}
 	h.s, l.now = s, h
+	l.change()
 	return nil
 }
 
@@ -321,6 +335,7 @@ func (l *Listener) hear(h *hearing, c net.Conn, br *bufio.Reader, fr *reader) (w
 			return "", fmt.Errorf("writing %s: %w", l.told.f.Name(), err)
 		}
 		out = out[:0]
+		l.change()
 		ok := frame{kind: kindConfirm, session: h.s.ID, seq: seq}
 		if _, err := c.Write(ok.append(nil)); err != nil {
 			return "", err

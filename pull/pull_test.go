@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/untorn/untorn"
@@ -85,15 +86,17 @@ func listener(t *testing.T, out string) (l *Listener, said func() string, stop f
 	}, stop
 }
 
-// until waits for a condition that other goroutines and processes bring about.
-func until(t *testing.T, what string, ok func() bool) {
+// until waits for what a listener hears of.
+func until(t *testing.T, l *Listener, what string, ok func(Status) bool) {
 	t.Helper()
-	for begun := time.Now(); !ok(); time.Sleep(time.Millisecond) {
-		if time.Since(begun) > time.Minute {
-			t.Fatal("never: " + what)
-		}
+	t.Log("waiting:", what)
+	for !ok(l.Status()) {
+		<-l.Changed()
 	}
 }
+
+// silent: no round is under way.
+func silent(s Status) bool { return !s.Hearing }
 
 func verify(t *testing.T, dir, told string) *Result {
 	t.Helper()
@@ -112,13 +115,12 @@ func TestRounds(t *testing.T) {
 	l, said, _ := listener(t, file)
 	for round := 1; round <= 2; round++ {
 		c := victim(t, dir, l.Addr().String())
-		until(t, "acknowledgements told", func() bool {
-			s := l.Status()
+		until(t, l, "acknowledgements told", func(s Status) bool {
 			return s.Rounds == round && s.PageAcks > 20 && s.RecordAcks > 5
 		})
 		_ = c.Process.Kill()
 		_ = c.Wait()
-		until(t, "the listener notices", func() bool { return !l.Status().Hearing })
+		until(t, l, "the listener notices", silent)
 		if round == 1 {
 			if r := verify(t, dir, file); r.Violations != 0 || r.Kills != 1 || r.PageAcks < 20 {
 				t.Fatalf("%+v", r)
@@ -129,21 +131,17 @@ func TestRounds(t *testing.T) {
 		}
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	cfg := config(dir, l.Addr().String())
-	until(t, "round 3", func() bool {
-		done := make(chan error, 1)
-		go func() {
-			_, err := Run(ctx, cfg)
-			done <- err
-		}()
-		until(t, "acknowledgements told", func() bool { s := l.Status(); return s.Rounds == 3 && s.PageAcks > 20 })
-		stop()
-		if err := <-done; err != nil {
-			t.Fatal(err)
-		}
-		return true
-	})
-	until(t, "the listener notices", func() bool { return !l.Status().Hearing })
+	done := make(chan error, 1)
+	go func() {
+		_, err := Run(ctx, config(dir, l.Addr().String()))
+		done <- err
+	}()
+	until(t, l, "acknowledgements told", func(s Status) bool { return s.Rounds == 3 && s.PageAcks > 20 })
+	stop()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	until(t, l, "the listener notices", silent)
 	r := verify(t, dir, file)
 	if r.Violations != 0 || r.Kills != 2 || r.Rounds != 3 || r.PagesSeen == 0 || r.RecordAcks == 0 {
 		t.Errorf("%+v", r)
@@ -181,7 +179,7 @@ func TestListenerLost(t *testing.T) {
 	dir, file := filepath.Join(tmp, "d"), filepath.Join(tmp, "told")
 	l, _, stop := listener(t, file)
 	c := victim(t, dir, l.Addr().String())
-	until(t, "acknowledgements told", func() bool { return l.Status().PageAcks > 20 })
+	until(t, l, "acknowledgements told", func(s Status) bool { return s.PageAcks > 20 })
 	stop()
 	if err := c.Wait(); c.ProcessState.ExitCode() != 42 {
 		t.Errorf("the workload ended with %v", err)
@@ -193,7 +191,9 @@ func TestListenerLost(t *testing.T) {
 
 // TestBackPressure: without confirmations tell takes a window of messages and no more; what goes
 // first waits for its own confirmation.
-func TestBackPressure(t *testing.T) {
+func TestBackPressure(t *testing.T) { synctest.Test(t, backPressure) }
+
+func backPressure(t *testing.T) {
 	here, there := net.Pipe()
 	l := newLine(here, 5)
 	defer l.close()
@@ -226,9 +226,9 @@ func TestBackPressure(t *testing.T) {
 	for range window {
 		<-heard
 	}
-	until(t, "tell waits", func() bool { return l.telling().Waiting > 0 })
-	if n := l.telling().Unconfirmed; n != window || len(told) != 0 {
-		t.Fatalf("%d messages unconfirmed, %d told beyond", n, len(told))
+	time.Sleep(time.Minute)
+	if s := l.telling(); s.Unconfirmed != window || len(told) != 0 || s.Waiting != time.Minute {
+		t.Fatalf("%+v, %d told beyond", s, len(told))
 	}
 	confirm := func(seq uint64) {
 		f := frame{kind: kindConfirm, session: 5, seq: seq}
@@ -246,9 +246,9 @@ func TestBackPressure(t *testing.T) {
 		t.Fatalf("%+v", f)
 	}
 	confirm(window + 1)
-	until(t, "the confirmation arrives", func() bool { return l.telling().Unconfirmed == 1 })
-	if len(told) != 0 {
-		t.Fatal("what goes first did not wait for its own confirmation")
+	synctest.Wait()
+	if n := l.telling().Unconfirmed; n != 1 || len(told) != 0 {
+		t.Fatalf("%d unconfirmed, %d told: what goes first did not wait for its own confirmation", n, len(told))
 	}
 	confirm(window + 2)
 	<-told
