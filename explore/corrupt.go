@@ -130,8 +130,10 @@ func (r *run) refused(ctx context.Context, pt *sim.Point, c sim.Choice, exp *exp
 		let.damaged[k] = true
 	}
 	for _, o := range lost.Pages {
-		if f := seen.files[o.File]; f != nil {
-			let.damaged[pageKey{f.uid, o.Page}] = true
+		for _, c := range exp.catalogs { // its name may be the one before a rename under way
+			if f, ok := c[o.File]; ok {
+				let.damaged[pageKey{f.uid, o.Page}] = true
+			}
 		}
 	}
 	t2 := r.tryWith(ctx, d, buf, func(o *untorn.Options) { o.AcceptLoss = true })
