@@ -12,6 +12,25 @@ import (
 	"github.com/untorn/untorn/sim"
 )
 
+// TestWriteOfMorePagesThanBatchesHold: a call waits until all of its pages have been taken into batches,
+// and must not have been given one of them to write by then.
+func TestWriteOfMorePagesThanBatchesHold(t *testing.T) {
+	o := onSim(sim.New(sim.Config{Seed: 9}))
+	o.Batches, o.BatchBytes = 1, 64<<10
+	e := open(t, o)
+	defer func() { _ = e.Close(ctx) }()
+	f := create(t, e, "table", untorn.FileOptions{Pages: 40, PageSize: 16384})
+	var ws []untorn.PageWrite
+	for no := range untorn.PageNo(30) {
+		ws = append(ws, untorn.PageWrite{No: no, Data: make([]byte, 16384)})
+	}
+	c, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := f.WritePages(c, ws, untorn.Durable); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestLoneCallerLeaves: a caller that runs the doublewrite of its own page may be cancelled at any
 // moment; the engine goes on, and what it accepted is there at the end.
 func TestLoneCallerLeaves(t *testing.T) {

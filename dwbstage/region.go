@@ -81,6 +81,9 @@ func (s *Stage) submitRegion(b *stages.Batch) {
 	if !alone || !s.cfg.Lone && !s.cfg.DSync {
 		b.Step = nil // with others on their way the ring is quicker
 	}
+	if s.write != nil && b.Step == s.write.Step {
+		b.Step = nil // its caller waits for the rest to be taken, which may need this very batch
+	}
 	var flags ring.Flags
 	if s.cfg.DSync || alone && s.cfg.Lone {
 		flags = ring.DSync

@@ -318,6 +318,35 @@ func TestCallerRunsTheStep(t *testing.T) {
 	})
 }
 
+// TestStepOfAWriteHalfTaken: a caller runs nothing before all of its pages have been taken, and where they
+// are more than there are batches, none would come back for the rest of them.
+func TestStepOfAWriteHalfTaken(t *testing.T) {
+	withStage(t, func(c *Config) { c.Lone = true }, func(r *rig) {
+		r.step = stages.NewStep()
+		var nos []page.No
+		for no := range page.No(30) { // 4 batches of 4 pages there are
+			nos = append(nos, no)
+		}
+		c, taken := r.write(stages.Protected, 0, 1, nos...)
+		for range 30 {
+			finish(nil, r.ring.take()...)
+			for _, b := range r.handed() {
+				r.credit(b)
+			}
+			if len(taken) == 1 { // from here on it may
+				select {
+				case op := <-r.step.C():
+					finish(nil, op)
+				default:
+				}
+			}
+		}
+		if len(taken) == 0 || !c.Finished() {
+			t.Fatalf("taken %v, acknowledged %v", len(taken) == 1, c.Finished())
+		}
+	})
+}
+
 // TestFullBatchIsOneRequest: headers, pages and the header at the end in one vectored write.
 func TestFullBatchIsOneRequest(t *testing.T) {
 	withStage(t, nil, func(r *rig) {
