@@ -96,6 +96,7 @@ func (e *Engine) applyRecord(ctx context.Context, st *super.State, kind uint8, c
 			f := e.files[have.Name]
 			delete(e.files, have.Name)
 			have.Name, f.info.Name = c.Name, c.Name
+			f.desc.Renamed.Store(&c.Name)
 			e.files[c.Name] = f
 		}
 	case recordRemove:

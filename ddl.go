@@ -231,7 +231,7 @@ func (e *Engine) register(ctx context.Context, kind uint8, info super.File, chan
 func (f *File) Grow(ctx context.Context, pages uint64) error {
 	e := f.e
 	if err := e.enter(true); err != nil {
-		return &Error{Op: "grow", File: f.desc.Name, Err: err}
+		return &Error{Op: "grow", File: f.desc.Called(), Err: err}
 	}
 	defer e.gate.leave()
 	e.ddl.Lock()
@@ -322,6 +322,7 @@ func (e *Engine) Rename(ctx context.Context, from, to string) error {
 		e.mu.Lock()
 		delete(e.files, from)
 		f.info.Name = to
+		f.desc.Renamed.Store(&to)
 		e.files[to] = f
 		e.mu.Unlock()
 		return nil

@@ -184,7 +184,7 @@ func (f *File) leaveImages(ctx context.Context, im *pageImages, why error) error
 	}
 	f.desc.Doublewrite = true // nothing of the file is on its way: no stage looks at it now
 	im.left.Store(&why)
-	e.o.Logger.Warn("a file leaves page images for the doublewrite buffer, until it is opened again", "file", f.desc.Name, "why", why)
+	e.o.Logger.Warn("a file leaves page images for the doublewrite buffer, until it is opened again", "file", f.desc.Called(), "why", why)
 	return nil
 }
 

@@ -74,7 +74,7 @@ func (f *File) ReadPages(ctx context.Context, pages []PageRead) error {
 			first = err
 		}
 		if err := ctx.Err(); err != nil {
-			return &Error{Op: "read", File: f.desc.Name, Err: err}
+			return &Error{Op: "read", File: f.desc.Called(), Err: err}
 		}
 		pages = pages[k:]
 	}
@@ -86,7 +86,7 @@ func (f *File) readChunk(ctx context.Context, pages []PageRead) error {
 	c := e.calls.readChunk()
 	if err := e.frames.Get(ctx, f.desc.PageSize, c.frames[:len(pages)]); err != nil {
 		e.calls.putReadChunk(c)
-		return &Error{Op: "read", File: f.desc.Name, Err: err}
+		return &Error{Op: "read", File: f.desc.Called(), Err: err}
 	}
 	call := e.calls.call()
 	call.Reset(stages.Durable, len(pages))
@@ -98,13 +98,13 @@ func (f *File) readChunk(ctx context.Context, pages []PageRead) error {
 	case e.dwb.Inbox() <- stages.Msg{Read: &c.r}:
 	case <-ctx.Done():
 		e.frames.Put(c.frames[:len(pages)])
-		return &Error{Op: "read", File: f.desc.Name, Err: ctx.Err()}
+		return &Error{Op: "read", File: f.desc.Called(), Err: ctx.Err()}
 	}
 	select {
 	case <-call.Done():
 	case <-e.ended: // Close gave up waiting for this call; rings and stages are gone
 		e.frames.Put(c.frames[:len(pages)])
-		return &Error{Op: "read", File: f.desc.Name, Err: ErrClosed}
+		return &Error{Op: "read", File: f.desc.Called(), Err: ErrClosed}
 	case <-ctx.Done():
 		go func() { // the frames are the kernel's until the read is over
 			select {
@@ -113,7 +113,7 @@ func (f *File) readChunk(ctx context.Context, pages []PageRead) error {
 			}
 			e.frames.Put(c.frames[:len(pages)])
 		}()
-		return &Error{Op: "read", File: f.desc.Name, Err: ctx.Err()}
+		return &Error{Op: "read", File: f.desc.Called(), Err: ctx.Err()}
 	}
 	var first error
 	failed := call.Err()
@@ -131,7 +131,7 @@ func (f *File) readChunk(ctx context.Context, pages []PageRead) error {
 		}
 	}
 	if first == nil && failed != nil {
-		first = &Error{Op: "read", File: f.desc.Name, Err: failed}
+		first = &Error{Op: "read", File: f.desc.Called(), Err: failed}
 	}
 	e.frames.Put(c.frames[:len(pages)])
 	e.calls.putCall(call)
@@ -160,7 +160,7 @@ func (f *File) readDirect(ctx context.Context, pages []PageRead) error {
 	var first error
 	for i := range pages {
 		if err := ctx.Err(); err != nil {
-			return &Error{Op: "read", File: f.desc.Name, Err: err}
+			return &Error{Op: "read", File: f.desc.Called(), Err: err}
 		}
 		p := &pages[i]
 		p.Err = f.e.page.Do(&ring.Op{Kind: ring.Read, File: f.io, Off: f.desc.Offset(p.No), Buf: buf})

@@ -3,6 +3,7 @@ package untorn_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -544,4 +545,41 @@ func TestAHeaderGoneAstray(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustClose(t, open(t, o))
+}
+
+// TestErrorsNameARenamedFile: an error names a file as it is called, also after a rename that only the
+// log has. Found by a soak: the pages of a refusal for losses were of a file that was no longer there.
+func TestErrorsNameARenamedFile(t *testing.T) {
+	d := sim.New(sim.Config{})
+	e := open(t, onSim(d))
+	f := create(t, e, "before", untorn.FileOptions{Pages: 2, PageSize: 4096})
+	must(t, e.Checkpoint(ctx, e.EndLSN(), nil))
+	names := func(when string, err error, name string) {
+		t.Helper()
+		var x *untorn.Error
+		if !errors.As(err, &x) || x.File != name {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	read := func(f *untorn.File) error {
+		return f.ReadPages(ctx, []untorn.PageRead{{No: 7, Data: make([]byte, 4096)}})
+	}
+	d.Record()
+	must(t, e.Rename(ctx, "before", "after"))
+	names("where it was renamed", read(f), "after")
+	log := d.Log()
+	mustClose(t, e)
+	had := map[string]bool{}
+	for at, p := range log.Points(append(log.Cuts(), log.Len())) {
+		e := open(t, onSim(p.Make(sim.Choice{})))
+		name := e.Files()[0]
+		had[name] = true
+		f, err := e.OpenFile(ctx, name, untorn.FileOptions{})
+		must(t, err)
+		names(fmt.Sprintf("recovered before event %d", at), read(f), name)
+		mustClose(t, e)
+	}
+	if !had["before"] || !had["after"] {
+		t.Errorf("the files were called %v", had)
+	}
 }

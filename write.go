@@ -140,7 +140,7 @@ func (p *Pending) Wait(ctx context.Context) error {
 	}
 	if err != nil {
 		may := ctx.Err() != nil && errors.Is(err, ctx.Err())
-		err = &Error{Op: "write", File: p.f.desc.Name, LSN: p.lsn, MayBecomeDurable: may, Err: err}
+		err = &Error{Op: "write", File: p.f.desc.Called(), LSN: p.lsn, MayBecomeDurable: may, Err: err}
 		if may {
 			return err // not over: the write goes on, and so may the wait
 		}
@@ -192,25 +192,25 @@ func (f *File) checkWrites(pages []PageWrite) (page.LSN, error) {
 		return 0, nil
 	}
 	if end := f.e.log.End(); top > end { // I3: refused at once, never waited for
-		return 0, &Error{Op: "write", File: f.desc.Name, LSN: top, Err: fmt.Errorf("%w, which ends at %d", ErrLSNBeyondLog, end)}
+		return 0, &Error{Op: "write", File: f.desc.Called(), LSN: top, Err: fmt.Errorf("%w, which ends at %d", ErrLSNBeyondLog, end)}
 	}
 	if err := f.e.acceptLSN(top); err != nil {
-		return 0, &Error{Op: "write", File: f.desc.Name, LSN: top, Err: err}
+		return 0, &Error{Op: "write", File: f.desc.Called(), LSN: top, Err: err}
 	}
 	return top, nil
 }
 
 func (f *File) pageError(op string, no page.No, lsn page.LSN, err error) error {
-	return &Error{Op: op, File: f.desc.Name, Page: no, HasPage: true, LSN: lsn, Err: err}
+	return &Error{Op: op, File: f.desc.Called(), Page: no, HasPage: true, LSN: lsn, Err: err}
 }
 
 func (f *File) enter(op string, write bool) error {
 	if err := f.e.enter(write); err != nil {
-		return &Error{Op: op, File: f.desc.Name, Err: err}
+		return &Error{Op: op, File: f.desc.Called(), Err: err}
 	}
 	if !f.gate.enter() {
 		f.e.gate.leave()
-		return &Error{Op: op, File: f.desc.Name, Err: ErrUnknownFile}
+		return &Error{Op: op, File: f.desc.Called(), Err: ErrUnknownFile}
 	}
 	return nil
 }
@@ -242,7 +242,7 @@ func (f *File) write(ctx context.Context, pages []PageWrite, level Level, waits 
 		p.lsn = top
 	case Accepted:
 	default:
-		return p, &Error{Op: "write", File: f.desc.Name, Err: fmt.Errorf("%w: level %s", ErrOptions, level)}
+		return p, &Error{Op: "write", File: f.desc.Called(), Err: fmt.Errorf("%w: level %s", ErrOptions, level)}
 	}
 	// Memory of Alloc becomes the engine's here, all of it or, if any of it is not the caller's, none.
 	chunks, err := f.claim(pages, p.call)
@@ -270,7 +270,7 @@ func (f *File) write(ctx context.Context, pages []PageWrite, level Level, waits 
 				f.giveBack(c)
 				c = n
 			}
-			return p, &Error{Op: "write", File: f.desc.Name, LSN: top, MayBecomeDurable: accepted, Err: err}
+			return p, &Error{Op: "write", File: f.desc.Called(), LSN: top, MayBecomeDurable: accepted, Err: err}
 		}
 		accepted = true
 		pages = pages[len(c.w.Pages):]
@@ -411,7 +411,7 @@ func (f *File) Sync(ctx context.Context) error {
 	}
 	defer f.leave()
 	if err := f.e.barrier(ctx, f.desc); err != nil {
-		return &Error{Op: "sync", File: f.desc.Name, MayBecomeDurable: ctx.Err() != nil, Err: err}
+		return &Error{Op: "sync", File: f.desc.Called(), MayBecomeDurable: ctx.Err() != nil, Err: err}
 	}
 	return nil
 }
@@ -436,7 +436,7 @@ func (f *File) Alloc(ctx context.Context, dst [][]byte) error {
 		if errors.Is(err, aligned.ErrTooLarge) {
 			err = fmt.Errorf("%w: %w", ErrTooLarge, err)
 		}
-		return &Error{Op: "alloc", File: f.desc.Name, Err: err}
+		return &Error{Op: "alloc", File: f.desc.Called(), Err: err}
 	}
 	f.e.frames.Lend(frames)
 	for i := range frames {

@@ -53,7 +53,7 @@ func (s *Stage) flushed(st *file, err error) {
 	}
 	if err != nil {
 		// Never retried: after EIO the kernel has marked the pages clean (I5).
-		s.fail(fmt.Errorf("flush of %s: %w", st.f.Name, err))
+		s.fail(fmt.Errorf("flush of %s: %w", st.f.Called(), err))
 		return
 	}
 	if s.dead || s.cfg.Poison.Err() != nil {

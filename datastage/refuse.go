@@ -26,7 +26,7 @@ func refused(err error) bool {
 }
 
 func writeError(e *stages.Entry) error {
-	return fmt.Errorf("destination write of page %s of %s, LSN %d: %w", e.Page, e.File.Name, e.LSN, e.Op.Err)
+	return fmt.Errorf("destination write of page %s of %s, LSN %d: %w", e.Page, e.File.Called(), e.LSN, e.Op.Err)
 }
 
 // atomicDone reaps an atomic write.

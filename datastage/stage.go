@@ -383,7 +383,7 @@ func (s *Stage) completed(op *ring.Op) {
 			return
 		}
 		if op.Err != nil {
-			s.fail(fmt.Errorf("destination write of page %s of %s, LSN %d: %w", e.Page, e.File.Name, e.LSN, op.Err))
+			s.fail(fmt.Errorf("destination write of page %s of %s, LSN %d: %w", e.Page, e.File.Called(), e.LSN, op.Err))
 			return
 		}
 		s.reaped(e)

@@ -106,7 +106,7 @@ func (p *Plan) writeDestinations(ctx context.Context) error {
 	}
 	for f := range dirty {
 		if err := p.in.Ring.Do(&ring.Op{Kind: ring.DataSync, File: f.IO}); err != nil {
-			return fmt.Errorf("flush of %s: %w", f.Name, err)
+			return fmt.Errorf("flush of %s: %w", f.Called(), err)
 		}
 	}
 	return nil
@@ -124,7 +124,7 @@ func (p *Plan) write(writes *lanes, x install, dirty map[*stages.File]bool, fill
 	l.op = ring.Op{Kind: ring.Write, File: x.file.IO, Off: x.file.Offset(x.no), Buf: l.buf}
 	l.then = func(l *lane) error {
 		if l.op.Err != nil {
-			return fmt.Errorf("installing page %d of %s: %w", x.no, x.file.Name, l.op.Err)
+			return fmt.Errorf("installing page %d of %s: %w", x.no, x.file.Called(), l.op.Err)
 		}
 		p.Report.Installed++
 		return nil

@@ -76,7 +76,7 @@ func (p *Plan) fetch(ctx context.Context, f *stages.File, ws []where, copies []C
 	want, slot := copies[i], p.slot(ws[i])
 	no := ws[i].head.Slots[ws[i].slot].Page.No
 	img, err := p.in.Fetch(ctx, LostPage{
-		Engine: p.in.Engine, File: f.Name, FileID: f.ID, Incarnation: f.Incarnation, Page: no,
+		Engine: p.in.Engine, File: f.Called(), FileID: f.ID, Incarnation: f.Incarnation, Page: no,
 		PageSize: f.PageSize, Format: f.Format.Name(), LSN: want.LSN, CRC: want.CRC, Reason: d.Reason,
 	})
 	if ctx.Err() != nil {
@@ -103,7 +103,7 @@ func (p *Plan) fetch(ctx context.Context, f *stages.File, ws []where, copies []C
 	}
 	if err != nil {
 		d.Reason += "; " + err.Error()
-		p.Report.Faults = append(p.Report.Faults, fmt.Sprintf("lost page %d of %s: %v", no, f.Name, err))
+		p.Report.Faults = append(p.Report.Faults, fmt.Sprintf("lost page %d of %s: %v", no, f.Called(), err))
 		return nil, nil
 	}
 	if x.same {

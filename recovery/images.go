@@ -136,7 +136,7 @@ func (p *Plan) restoreImages(ctx context.Context, writes *lanes, dirty map[*stag
 				err = fmt.Errorf("%w: it is of page %s", pageimage.ErrInvalid, m.Page)
 			}
 			if err != nil {
-				return fmt.Errorf("image of page %d of %s at LSN %d: %w", x.no, x.file.Name, start, err)
+				return fmt.Errorf("image of page %d of %s at LSN %d: %w", x.no, x.file.Called(), start, err)
 			}
 			return nil
 		})
@@ -167,10 +167,10 @@ func (p *Plan) rewrite(writes *lanes, dirty map[*stages.File]bool) error {
 	for _, x := range p.again {
 		err := p.write(writes, x, dirty, func(b []byte) error {
 			if err := p.in.Ring.Do(&ring.Op{Kind: ring.Read, File: x.file.IO, Off: x.file.Offset(x.no), Buf: b}); err != nil {
-				return fmt.Errorf("reading page %d of %s again: %w", x.no, x.file.Name, err)
+				return fmt.Errorf("reading page %d of %s again: %w", x.no, x.file.Called(), err)
 			}
 			if crc := page.ImageCRC(b); crc != x.crc {
-				return fmt.Errorf("page %d of %s reads differently a second time: CRC %08x, then %08x", x.no, x.file.Name, x.crc, crc)
+				return fmt.Errorf("page %d of %s reads differently a second time: CRC %08x, then %08x", x.no, x.file.Called(), x.crc, crc)
 			}
 			return nil
 		})

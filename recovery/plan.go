@@ -174,7 +174,7 @@ func (p *Plan) decide(ctx context.Context, f *stages.File, id page.ID, ws []wher
 			return err
 		}
 	}
-	out := Outcome{File: f.Name, FileID: uint32(id.File), Page: uint64(id.No), Case: string(d.Case),
+	out := Outcome{File: f.Called(), FileID: uint32(id.File), Page: uint64(id.No), Case: string(d.Case),
 		Source: d.Source.String(), Reason: d.Reason, WasWhole: dest.Whole, WasLSN: uint64(dest.LSN)}
 	if d.Copy >= 0 {
 		out.Seq, out.LSN = copies[d.Copy].Seq.String(), uint64(copies[d.Copy].LSN)

@@ -8,12 +8,12 @@ import (
 	"github.com/untorn/untorn/ring"
 )
 
-// File is what the stages know of a data file. Only the last two fields change once it has been
+// File is what the stages know of a data file. Only the last three fields change once it has been
 // written to.
 type File struct {
 	ID          page.FileID
-	Slot        int // dense index among open files: stages keep per-file state in slices
-	Name        string
+	Slot        int    // dense index among open files: stages keep per-file state in slices
+	Name        string // when it was opened: see Called
 	IO          ring.File
 	PageSize    int
 	Start       int64 // byte offset of page 0
@@ -32,6 +32,16 @@ type File struct {
 	// datastage sets them, anybody reads them.
 	Refused atomic.Uint64
 	Moved   atomic.Pointer[error]
+	// Renamed is the name it has got since, nil for none. The engine sets it.
+	Renamed atomic.Pointer[string]
+}
+
+// Called is the file's name.
+func (f *File) Called() string {
+	if n := f.Renamed.Load(); n != nil {
+		return *n
+	}
+	return f.Name
 }
 
 // Offset is where page no begins.

@@ -18,7 +18,7 @@ import (
 var exploreCommand = command{
 	name: "explore", short: "simulated power cuts: every reachable crash state, opened and judged", run: runExplore,
 	help: `
-usage: untornctl explore [-mode M] [-mutant NAME] [-corrupt | -soak] [-budget 60s] [-seed S]
+usage: untornctl explore [-mode M] [-mutant NAME] [-corrupt | -soak] [-budget 60s] [-seed S] [-runs N]
                          [-json FILE]
 
 Runs the engine on a simulated disk, records what reaches the disk and what is acknowledged, and then,
@@ -40,6 +40,7 @@ and run again. No directory is touched.
   -rate NAME=P   a rate of a soak, from 0 to 1; may be given again (-rate help lists them)
   -budget D      how long to look; default 60s
   -seed S        begin with this run again; default: a new one, which is printed
+  -runs N        end after N runs, of the seeds from S on, or with the budget; default: no bound
   -violations N  go on after a violation until there are N; default 1
   -at N -choice NAME -log PRINT
                  only one crash state of the first run: as a violation's story names it
@@ -73,6 +74,7 @@ func runExplore(ctx context.Context, k *call) error {
 	fs.DurationVar(&o.Budget, "budget", time.Minute, "")
 	fs.Uint64Var(&o.Seed, "seed", 0, "")
 	fs.IntVar(&o.Violations, "violations", 1, "")
+	fs.IntVar(&o.MaxRuns, "runs", 0, "")
 	fs.IntVar(&o.Only.At, "at", -1, "")
 	fs.StringVar(&o.Only.Choice, "choice", "", "")
 	fs.StringVar(&o.Only.Log, "log", "", "")
@@ -93,8 +95,8 @@ func runExplore(ctx context.Context, k *call) error {
 	switch {
 	case o.Soak != nil && o.Budget == 0:
 		o.Budget = -1 // until interrupted
-	case o.Budget <= 0 || o.Violations < 1:
-		return usagef("-budget and -violations are more than nothing")
+	case o.Budget <= 0 || o.Violations < 1 || o.MaxRuns < 0:
+		return usagef("-budget and -violations are more than nothing, and so is -runs")
 	case rates.given && o.Soak == nil:
 		return usagef("-rate is for -soak")
 	}
