@@ -423,8 +423,13 @@ func (r *rig) stop() {
 	if r.stuck {
 		return
 	}
+	begun := time.Now()
 	for _, c := range r.clients {
 		for c.busy.Load() {
+			if time.Since(begun) > time.Minute { // they are left behind: it must be told, not waited for
+				r.w.complain(complaint{kind: Stuck, text: "the machine is off and calls wait", page: -1, stacks: stacks()})
+				return
+			}
 			time.Sleep(50 * time.Microsecond)
 		}
 		close(c.run)

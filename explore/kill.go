@@ -13,7 +13,7 @@ func (r *run) kill(ctx context.Context, pt *sim.Point, k sim.KillChoice, d *sim.
 	d.Record()
 	t := r.try(ctx, d, buf)
 	r.x.count(true, Killed)
-	if lostToNeighbours(t.err, exp) {
+	if lostToTears(t.err, exp) {
 		t.leave(d)
 		return
 	}

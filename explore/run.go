@@ -130,6 +130,11 @@ func (x *explorer) explore(ctx context.Context, p *profile) {
 		}
 	}
 	if ctx.Err() != nil {
+		for _, c := range cs { // of the rest nothing is known; a hang is one
+			if r := (&run{x: x, p: p, log: log}); c.kind == Stuck && c.stacks != nil {
+				x.found(r.violation(c, log.Len(), "", "while it ran", nil, nil, nil))
+			}
+		}
 		return
 	}
 	x.mu.Lock()

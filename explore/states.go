@@ -149,7 +149,7 @@ func (t *tried) leave(d *sim.Disk) {
 func (t *tried) judge(exp *expect, let pass) []complaint {
 	switch {
 	case t.err == nil:
-	case lostToNeighbours(t.err, exp):
+	case lostToTears(t.err, exp):
 		return nil
 	case !let.refuse, let.onlyFor && !errors.Is(t.err, untorn.ErrPageLost):
 		return []complaint{{kind: Refused, text: fmt.Sprintf("a healthy state was refused: %v", t.err), page: -1}}
@@ -163,11 +163,12 @@ func (t *tried) judge(exp *expect, let pass) []complaint {
 	return exp.judge(t.seen, let)
 }
 
-// lostToNeighbours reports whether an open was refused for pages that are smaller than a block, and
-// were beside one that was being written: what SmallPages gives up.
-func lostToNeighbours(err error, exp *expect) bool {
+// lostToTears reports whether an open was refused for pages that a power cut may tear: smaller than a
+// block and beside one that was being written, which SmallPages gives up, or torn while their file was in
+// mode detect, which a later doublewrite of them finds.
+func lostToTears(err error, exp *expect) bool {
 	var lost *recovery.LostError
-	if exp.shared < 2 || !errors.As(err, &lost) {
+	if !errors.As(err, &lost) {
 		return false
 	}
 	for _, o := range lost.Pages {
@@ -192,7 +193,7 @@ func (r *run) cut(ctx context.Context, pt *sim.Point, c sim.Choice, exp *expect,
 	t := r.try(ctx, d, buf)
 	r.x.count(false, append(ts[:len(ts):len(ts)], r.features(exp)...)...)
 	r.x.shadow(t.seen)
-	if lostToNeighbours(t.err, exp) || r.p.trouble == diskFull && errors.Is(t.err, untorn.ErrNoSpace) {
+	if lostToTears(t.err, exp) || r.p.trouble == diskFull && errors.Is(t.err, untorn.ErrNoSpace) {
 		t.leave(d)
 		return
 	}

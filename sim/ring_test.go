@@ -256,3 +256,19 @@ func TestNothingIsHeldAfterwards(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestRotOutlivesAFlush: what has rotted in the cache is rotten on the medium, too, when it was not yet
+// flushed: else a page could be damaged, and whole again after a power cut.
+func TestRotOutlivesAFlush(t *testing.T) {
+	g := newRig(t, Config{})
+	g.mustWrite(0, 1024, 1)
+	check(t, g.d.Corrupt("/f", 600, 0x80))
+	g.mustFlush()
+	for name, d := range map[string]*Disk{"after a power cut": g.d.Crash(), "before": g.d} {
+		b, err := d.ReadFile("/f")
+		check(t, err)
+		if b[600] != 0x81 || b[601] != 1 || b[599] != 1 {
+			t.Errorf("%s: % x", name, b[598:602])
+		}
+	}
+}

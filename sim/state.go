@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"maps"
 	"math"
 	"slices"
@@ -217,8 +218,22 @@ func (n *node) land(sp span, p []byte) {
 	n.bad = subtract(n.bad, sp)
 }
 
-// rot flips bits everywhere: the sector is wrong however it is read.
+// rot flips bits everywhere: the sector is wrong however it is read, and when what the cache holds of it
+// is flushed. Only what is still in flight will heal it.
 func (n *node) rot(off int64, mask []byte) {
+	for i, w := range n.pend {
+		from, to := max(off, w.off), min(off+int64(len(mask)), w.span().end)
+		if w.done == 0 || from >= to {
+			continue
+		}
+		x := *w // states share it, and the log its bytes
+		x.data = bytes.Clone(w.data)
+		for at := from; at < to; at++ {
+			x.data[at-w.off] ^= mask[at-off]
+		}
+		n.pend = slices.Clone(n.pend)
+		n.pend[i] = &x
+	}
 	for _, m := range []*image{&n.cur, &n.dur} {
 		b := make([]byte, len(mask))
 		m.readAt(b, off)
