@@ -94,7 +94,7 @@ func (r *run) work(d *sim.Disk, t *tried, s second) []complaint {
 	for k, v := range s.exp.ceil {
 		w.versions[k] = v
 	}
-	if replays(p.mode) {
+	if p.replays() {
 		if err := replay(w.ctx, t.eng, t.seen.catalog()); err != nil {
 			return []complaint{{kind: Failed, text: fmt.Sprintf("replay after recovery: %v", err), page: -1}}
 		}

@@ -312,6 +312,7 @@ func (m *medium) allow(p *profile, left *medium, areas [][]area, hit hits, ds []
 		if left.super != nil {
 			let.proven = left.proven.LSN
 		}
+		m.allowImages(&let, key, seen)
 	}
 	if left.super == nil {
 		return let

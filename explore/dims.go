@@ -32,9 +32,6 @@ func (p *profile) dimensions() {
 	if one(4) {
 		p.opts.DWBDir = "/copies"
 	}
-	if logsImages(p.mode) {
-		return // what a replay makes of the rest is not modelled
-	}
 	p.foreign = one(4)
 	if one(6) {
 		p.disk.Physical = max(p.disk.Physical, 8192<<rng.IntN(2))
@@ -53,6 +50,16 @@ func (p *profile) dimensions() {
 			}
 		case untorn.ModeAtomic:
 			p.modes = []untorn.Mode{untorn.ModeDoublewrite, untorn.ModeAtomic}
+		case untorn.ModeFullpage:
+			p.modes = []untorn.Mode{untorn.ModeFullpage, untorn.ModeDoublewrite}
+			if one(2) {
+				p.modes = append(p.modes, untorn.ModeDetect)
+			}
+		case untorn.ModeShadow:
+			p.modes = []untorn.Mode{untorn.ModeShadow, untorn.ModeDoublewrite}
+			if one(2) {
+				p.modes = append(p.modes, untorn.ModeFullpage)
+			}
 		}
 		p.sessions = max(p.sessions, 2)
 	}

@@ -228,8 +228,14 @@ func (r *rig) open() bool {
 	for _, c := range x.judge(a.seen, pass{}) {
 		w.complain(c)
 	}
-	if replays(r.p.mode) {
-		if err := replay(ctx, e, a.seen.catalog()); err != nil {
+	if r.p.replays() {
+		err := replay(ctx, e, a.seen.catalog())
+		if r.p.rates != nil && w.struck.Load() && errors.Is(err, untorn.ErrPoisoned) {
+			a.err = err
+			w.inject("opens given up")
+			return false
+		}
+		if err != nil {
 			w.complain(complaint{kind: Failed, text: fmt.Sprintf("replay after open: %v", err), page: -1})
 			return false
 		}

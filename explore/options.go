@@ -89,11 +89,8 @@ func (o Options) Validate() error {
 	default:
 		return fmt.Errorf("%w: unknown mode %q; there are doublewrite, fullpage, shadow, atomic, detect, none", ErrOptions, o.Mode)
 	}
-	if o.Soak != nil && (o.Corrupt || o.Mode != untorn.ModeDoublewrite && o.Mode != untorn.ModeAtomic) {
-		return fmt.Errorf("%w: a soak is of doublewrite or atomic, and damages what it likes itself", ErrOptions)
-	}
-	if o.Corrupt && logsImages(o.Mode) {
-		return fmt.Errorf("%w: damage is judged in doublewrite, atomic and detect, not in %s", ErrOptions, o.Mode)
+	if o.Soak != nil && o.Corrupt {
+		return fmt.Errorf("%w: a soak damages what it likes itself", ErrOptions)
 	}
 	if _, err := findMutant(o.Mutant); err != nil {
 		return fmt.Errorf("%w: %w", ErrOptions, err)

@@ -99,7 +99,6 @@ func newProfile(seed uint64, mode untorn.Mode, m mutant) *profile {
 	p.kills, p.rot, p.deep = pick(0, 12), pick(0, 12), 100
 	p.rotten = []rotKind{rotLog, rotPage, rotAny, rotAny, rotAny}
 	if logsImages(mode) {
-		p.rotten = []rotKind{rotLog, rotPage}                     // what an image in the log repairs is not modelled
 		p.opts.SegmentBytes = int64(max(16384, 8*p.pageSize)) * 4 // a group holds some images
 		p.opts.ShadowRepair = []untorn.ShadowSource{untorn.ShadowDoublewrite, untorn.ShadowLog}[rng.IntN(2)]
 	}

@@ -244,6 +244,9 @@ func (r *rig) decay(name string, sector bool) {
 		f = driveFault{"rot in a data file", []string{Refused, Damaged, Failed}}
 	case strings.Contains(name, "/wal/"):
 		f = driveFault{"rot in the log", []string{Refused, LostRec, LossBound, Newer, Failed}}
+		if r.p.images() {
+			f.kinds = append(f.kinds, Damaged, Older) // what the unproven tail had of pages is gone with it
+		}
 	case strings.Contains(name, "/dwb/"):
 		f = driveFault{"rot in the doublewrite file", []string{Refused, Damaged, Older, Failed}}
 	}

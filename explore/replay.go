@@ -67,7 +67,10 @@ func replay(ctx context.Context, e *untorn.Engine, uids catalog) error {
 			}
 			b := make([]byte, f.PageSize())
 			read := []untorn.PageRead{{No: untorn.PageNo(c.no), Data: b}}
-			if err := f.ReadPages(ctx, read); err != nil {
+			switch err := f.ReadPages(ctx, read); {
+			case reportsDamage(err):
+				continue // there is nothing to apply it to
+			case err != nil:
 				return err
 			}
 			if read[0].LSN >= r.end {
@@ -83,8 +86,10 @@ func replay(ctx context.Context, e *untorn.Engine, uids catalog) error {
 	return nil
 }
 
-// replays reports whether a mode needs the caller's replay.
-func replays(m untorn.Mode) bool { return m == untorn.ModeFullpage }
+// replays reports whether a run needs the caller's replay: some file may be in mode fullpage.
+func (p *profile) replays() bool {
+	return p.mode == untorn.ModeFullpage || slices.Contains(p.modes, untorn.ModeFullpage)
+}
 
 // plan decides a write: its versions, and in a mode that needs it the changes its record will name.
 // Until passed is called no checkpoint claims that record.
@@ -96,7 +101,7 @@ func (c *client) plan(f *workFile, nos []uint64) (vers []uint64, cs []change, of
 		k := pageKey{f.uid, no}
 		w.versions[k]++
 		vers = append(vers, w.versions[k])
-		if replays(w.p.mode) && !unlogged(no) {
+		if w.p.replays() && !unlogged(no) && !f.foreign {
 			cs = append(cs, change{f.uid, no, w.versions[k]})
 		}
 	}
