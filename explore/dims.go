@@ -63,6 +63,9 @@ func (p *profile) dimensions() {
 		}
 		p.sessions = max(p.sessions, 2)
 	}
+	if p.replays() { // what a replay of a neighbour tears is not modelled
+		p.disk.Physical = max(p.disk.Sector, min(p.disk.Physical, p.pageSize))
+	}
 	if p.trouble == noTrouble && one(2) {
 		p.trouble = failRead + trouble(rng.IntN(2))
 		p.sessions = max(p.sessions, 2)
