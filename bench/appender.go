@@ -31,7 +31,7 @@ type appender struct {
 }
 
 func newAppender(e *untorn.Engine, id, bytes int) *appender {
-	return &appender{e: e, id: id, rec: walRecord(id, 0, make([]byte, bytes)), step: newStepper()}
+	return &appender{e: e, id: id, rec: walRecord(id, 0, make([]byte, bytes)), step: newStepper(ofWrites)}
 }
 
 // walRecord fills a record; only its number changes from one to the next.

@@ -38,6 +38,7 @@ type client struct {
 
 	nos    []page.No
 	step   *stepper
+	rstep  *stepper // of reads
 	writes *hdrhistogram.Histogram
 	reads  *hdrhistogram.Histogram
 	lag    *hdrhistogram.Histogram
@@ -55,8 +56,9 @@ func newClient(c *Config, i int, w worker, cont *contents, ledger []uint64) *cli
 	lo, n := share(uint64(len(ledger)), i, c.Clients)
 	k := &client{
 		c: c, w: w, picker: newPicker(c.Dist, c.Hot, lo, n, c.Seed, i), contents: cont,
-		versions: ledger[lo : lo+n], lo: lo, nos: make([]page.No, c.Batch), step: newStepper(),
-		coin: rand.New(rand.NewPCG(c.Seed+1, uint64(i))),
+		versions: ledger[lo : lo+n], lo: lo, nos: make([]page.No, c.Batch), step: newStepper(ofWrites),
+		rstep: newStepper(ofReads),
+		coin:  rand.New(rand.NewPCG(c.Seed+1, uint64(i))),
 	}
 	k.see = k.check
 	k.reset(0, newSteps(0))
@@ -66,6 +68,7 @@ func newClient(c *Config, i int, w worker, cont *contents, ledger []uint64) *cli
 // reset makes it ready for another interval, an open loop if there is a rate.
 func (k *client) reset(rate float64, all *steps) {
 	k.step.join(all)
+	k.rstep.join(all)
 	k.writes = newHistogram()
 	k.reads, k.lag = nil, nil
 	if k.c.Reads > 0 {
@@ -104,9 +107,9 @@ func (k *client) run(ctx context.Context, ph *atomic.Int32, stop <-chan struct{}
 			return err
 		}
 		took := time.Since(at)
-		h := k.writes
+		h, step := k.writes, k.step
 		if read {
-			h = k.reads
+			h, step = k.reads, k.rstep
 			k.readPages.Add(uint64(len(k.nos)))
 		} else {
 			k.pages.Add(uint64(len(k.nos)))
@@ -114,13 +117,12 @@ func (k *client) run(ctx context.Context, ph *atomic.Int32, stop <-chan struct{}
 		}
 		if ph.Load() == measuring {
 			record(h, took)
-			if !read {
-				k.step.record(took)
-			}
+			step.record(took)
 		}
 	}
 	k.overdue(time.Now())
 	k.step.leave()
+	k.rstep.leave()
 	return nil
 }
 

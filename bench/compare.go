@@ -130,14 +130,20 @@ func refuse(differ []string, force bool) error {
 
 func runChanges(prefix string, x, y *Result) []Change {
 	n := [2]int{len(x.Repeats), len(y.Repeats)}
-	return []Change{
+	changes := []Change{
 		{prefix + "throughput", "pages/s", x.Spread.PagesPerSecond, y.Spread.PagesPerSecond, n, true},
 		{prefix + "bound", "pages/s", x.Spread.Bound, y.Spread.Bound, n, true},
 		{prefix + "efficiency", "", x.Spread.Efficiency, y.Spread.Efficiency, n, true},
 		{prefix + "latency p50", "us", x.Spread.P50, y.Spread.P50, n, false},
 		{prefix + "latency p99", "us", x.Spread.P99, y.Spread.P99, n, false},
+		{prefix + "latency p99.9", "us", x.Spread.P999, y.Spread.P999, n, false},
 		{prefix + "CPU", "us/page", x.Spread.CPU, y.Spread.CPU, n, false},
 	}
+	if a, b := &x.Spread, &y.Spread; a.ReadP50 != nil && b.ReadP50 != nil {
+		changes = append(changes, Change{prefix + "read p50", "us", *a.ReadP50, *b.ReadP50, n, false},
+			Change{prefix + "read p99", "us", *a.ReadP99, *b.ReadP99, n, false})
+	}
+	return changes
 }
 
 // WriteChanges writes the comparison as a table.

@@ -199,7 +199,7 @@ func (c Config) Validate() error {
 	within("depth", c.Depth, 0, 1024)
 	within("doublewrite batches", c.Batches, 0, 64)
 	within("repeat", c.Repeat, 1, 1000)
-	within("reads", c.Reads, 0, 100)
+	within("reads", c.Reads, 0, 99) // without a write there is nothing to protect
 	within("zeros", c.Zeros, 0, 100)
 	within("log record", c.LogBytes, 0, 1<<18)
 	within("hot", c.Hot, 0, 100)

@@ -34,7 +34,7 @@ func (s *session) evaluate(a, b snapshot, w *watcher) Interval {
 	}
 	if h := s.merged(func(k *client) *hdrhistogram.Histogram { return k.reads }); h != nil {
 		l := latency(h, true)
-		in.ReadLatency = &l
+		in.ReadLatency, in.rhist = &l, h
 	}
 	if h := s.merged(func(k *client) *hdrhistogram.Histogram { return k.lag }); h != nil {
 		l := latency(h, false)

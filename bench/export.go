@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +21,12 @@ var errNoHistogram = errors.New("a result that was read from a file has no histo
 // HdrHistogram's plotter reads it.
 func (r *Result) WriteHGRM(w io.Writer) error { return writeHGRM(w, r.hist) }
 
+// WriteReadHGRM is WriteHGRM of the calls that read; HasReads tells whether there were some.
+func (r *Result) WriteReadHGRM(w io.Writer) error { return writeHGRM(w, r.rhist) }
+
+// HasReads reports whether calls read in the median interval.
+func (r *Result) HasReads() bool { return r.rhist != nil && r.rhist.TotalCount() > 0 }
+
 // WriteHGRM writes the latency distribution of the median interval in microseconds.
 func (r *WALResult) WriteHGRM(w io.Writer) error { return writeHGRM(w, r.hist) }
 
@@ -32,7 +39,7 @@ func writeHGRM(w io.Writer, h *hdrhistogram.Histogram) error {
 }
 
 // WriteHLOG writes the latencies of every measured interval, a histogram of nanoseconds for each
-// step, in the interval log format of HdrHistogram (version 1.3).
+// step, in the interval log format of HdrHistogram (version 1.3). Those of reads bear the tag read.
 func (r *Result) WriteHLOG(w io.Writer) error {
 	var ls []hlogPart
 	for i := range r.Repeats {
@@ -87,7 +94,10 @@ func (r *WALResult) WriteSeries(w io.Writer) error {
 	for i := range r.Repeats {
 		var s []Sample
 		for _, x := range r.Repeats[i].Series {
-			s = append(s, Sample{x.Second, x.RecordsPerSecond, x.Appends, x.P50, x.P99, x.MaxLatency})
+			s = append(s, Sample{
+				Second: x.Second, PagesPerSecond: x.RecordsPerSecond,
+				StepLatency: StepLatency{x.Appends, x.P50, x.P99, x.MaxLatency},
+			})
 		}
 		all = append(all, s)
 	}
@@ -97,13 +107,28 @@ func (r *WALResult) WriteSeries(w io.Writer) error {
 func writeSeries(out io.Writer, rate string, repeats [][]Sample) error {
 	w := csv.NewWriter(out)
 	f := func(v float64, digits int) string { return strconv.FormatFloat(v, 'f', digits, 64) }
-	_ = w.Write([]string{"repeat", "second", rate, "calls", "latency_us_p50", "latency_us_p99", "max_latency_us"})
+	cells := func(rate float64, l StepLatency) []string {
+		return []string{f(rate, 1), strconv.FormatUint(l.Calls, 10), f(l.P50, 1), f(l.P99, 1), f(l.MaxLatency, 1)}
+	}
+	head := []string{"repeat", "second", rate, "calls", "latency_us_p50", "latency_us_p99", "max_latency_us"}
+	reads := slices.ContainsFunc(repeats, func(series []Sample) bool {
+		return slices.ContainsFunc(series, func(s Sample) bool { return s.Reads != nil })
+	})
+	if reads {
+		head = append(head, "read_pages_per_second", "read_calls", "read_latency_us_p50", "read_latency_us_p99", "max_read_latency_us")
+	}
+	_ = w.Write(head)
 	for i, series := range repeats {
 		for _, s := range series {
-			_ = w.Write([]string{
-				strconv.Itoa(i + 1), f(s.Second, 3), f(s.PagesPerSecond, 1), strconv.FormatUint(s.Calls, 10),
-				f(s.P50, 1), f(s.P99, 1), f(s.MaxLatency, 1),
-			})
+			row := append([]string{strconv.Itoa(i + 1), f(s.Second, 3)}, cells(s.PagesPerSecond, s.StepLatency)...)
+			if reads {
+				r := ReadStep{}
+				if s.Reads != nil {
+					r = *s.Reads
+				}
+				row = append(row, cells(r.PagesPerSecond, r.StepLatency)...)
+			}
+			_ = w.Write(row)
 		}
 	}
 	w.Flush()
@@ -154,9 +179,13 @@ func WriteGoBench(w io.Writer, runs []*Result, wal *WALResult) error {
 	}
 	for _, r := range runs {
 		for _, in := range r.Repeats {
-			o.printf("BenchmarkRun/%s-%d %d %.1f ns/op %.0f pages/s %.4f efficiency %.1f p50-us %.1f p99-us %.2f cpu-us/page %.4f allocs/page\n",
+			o.printf("BenchmarkRun/%s-%d %d %.1f ns/op %.0f pages/s %.4f efficiency %.1f p50-us %.1f p99-us %.2f cpu-us/page %.4f allocs/page",
 				r.name(), r.Host.GOMAXPROCS, in.Pages, ratio(1e9, in.PagesPerSecond), in.PagesPerSecond, in.Efficiency,
 				in.Latency.P50, in.Latency.P99, in.CPU, in.Allocs)
+			if l := in.ReadLatency; l != nil {
+				o.printf(" %.0f read-pages/s %.1f read-p50-us %.1f read-p99-us", ratio(float64(in.ReadPages), in.Seconds), l.P50, l.P99)
+			}
+			o.printf("\n")
 		}
 	}
 	if wal != nil {

@@ -39,7 +39,11 @@ func full() *Result {
 	r.Stages = []Stage{{
 		Name: "doublewrite", InboxCapacity: 4, BusyShare: 0.3, Service: Quantiles{Count: 3, P50: 4}, Held: map[string]uint64{"log": 1},
 	}}
-	r.Series = []Sample{{Second: 0.5, PagesPerSecond: 30_000, MaxLatency: 700}, {Second: 1, PagesPerSecond: 32_000, MaxLatency: 800}}
+	r.Series = []Sample{
+		{Second: 0.5, PagesPerSecond: 30_000, StepLatency: StepLatency{MaxLatency: 700}},
+		{Second: 1, PagesPerSecond: 32_000, Reads: &ReadStep{PagesPerSecond: 7, StepLatency: StepLatency{Calls: 3, P50: 4}}},
+	}
+	r.Repeats[0].Series = r.Series
 	r.Time = []Spent{
 		{Where: "memory", Micros: 20, Share: 0.2, Waited: true, Blocked: true}, {Where: "doublewrite <slots>", Micros: 30, Share: 0.3, Waited: true, Blocked: true},
 		{Where: "flush in place", Micros: 50, Share: 0.5},
@@ -223,7 +227,7 @@ func TestTextReports(t *testing.T) {
 		}
 		for _, want := range map[string][]string{
 			"run":   {"30.", "bound", "efficiency", "verified", "where a page's time goes", "overload", "most of it by: memory", "What it means"},
-			"sweep": {"clients", "64", "none", "What it means"}, "series": {"repeat,second,pages_per_second", "latency_us_p99"}, "interrupted": {"INTERRUPTED"}, "modes": {"What it means", "INTERRUPTED"},
+			"sweep": {"clients", "64", "none", "What it means"}, "series": {"repeat,second,pages_per_second", "latency_us_p99", ",read_pages_per_second,", ",7.0,3,4.0,"}, "interrupted": {"INTERRUPTED"}, "modes": {"What it means", "INTERRUPTED"},
 			"wal": {"a group durable"}, "limit": {"NOT DURABLE: gone", "durable"}, "hgrm": {"Percentile"},
 			"go": {"BenchmarkRun/mode=doublewrite/page=16384/clients=16/batch=64/ack=durable-", "pages/s", "BenchmarkWAL/record=100/clients=2/commit=sync-"},
 		}[name] {

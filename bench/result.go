@@ -94,7 +94,8 @@ type Interval struct {
 	Series []Sample `json:"series"`
 
 	hist  *hdrhistogram.Histogram
-	hlog  []byte // lines of a HdrHistogram log
+	rhist *hdrhistogram.Histogram // of reads
+	hlog  []byte                  // lines of a HdrHistogram log
 	begun time.Time
 }
 
@@ -135,11 +136,25 @@ type Quantiles struct {
 type Sample struct {
 	Second         float64 `json:"second"` // since the interval began, at the step's end
 	PagesPerSecond float64 `json:"pages_per_second"`
-	// Calls that ended in the step, and their latency. Reads are not among them.
+	StepLatency            // of calls that write
+	// Reads is of the calls that read, in a step that has some.
+	Reads *ReadStep `json:"reads,omitempty"`
+
+	readPages float64 // a second
+}
+
+// StepLatency is of the calls that ended in a step.
+type StepLatency struct {
 	Calls      uint64  `json:"calls"`
 	P50        float64 `json:"latency_us_p50"`
 	P99        float64 `json:"latency_us_p99"`
 	MaxLatency float64 `json:"max_latency_us"`
+}
+
+// ReadStep is the reading in one step.
+type ReadStep struct {
+	PagesPerSecond float64 `json:"pages_per_second"`
+	StepLatency
 }
 
 // Spread over the repeats.
@@ -149,7 +164,11 @@ type Spread struct {
 	Efficiency     MinMedMax `json:"efficiency"`
 	P50            MinMedMax `json:"latency_us_p50"`
 	P99            MinMedMax `json:"latency_us_p99"`
+	P999           MinMedMax `json:"latency_us_p999"`
 	CPU            MinMedMax `json:"cpu_us_per_page"`
+	// Of calls that read, where there are some.
+	ReadP50 *MinMedMax `json:"read_latency_us_p50,omitempty"`
+	ReadP99 *MinMedMax `json:"read_latency_us_p99,omitempty"`
 }
 
 // Verified is the outcome of reading everything back.

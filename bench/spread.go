@@ -35,14 +35,21 @@ func spread(in []Interval) Spread {
 		}
 		return minMedMax(v)
 	}
-	return Spread{
+	s := Spread{
 		PagesPerSecond: of(func(i *Interval) float64 { return i.PagesPerSecond }),
 		Bound:          of(func(i *Interval) float64 { return i.Bound }),
 		Efficiency:     of(func(i *Interval) float64 { return i.Efficiency }),
 		P50:            of(func(i *Interval) float64 { return i.Latency.P50 }),
 		P99:            of(func(i *Interval) float64 { return i.Latency.P99 }),
+		P999:           of(func(i *Interval) float64 { return i.Latency.P999 }),
 		CPU:            of(func(i *Interval) float64 { return i.CPU }),
 	}
+	if len(in) > 0 && !slices.ContainsFunc(in, func(i Interval) bool { return i.ReadLatency == nil }) {
+		p50 := of(func(i *Interval) float64 { return i.ReadLatency.P50 })
+		p99 := of(func(i *Interval) float64 { return i.ReadLatency.P99 })
+		s.ReadP50, s.ReadP99 = &p50, &p99
+	}
+	return s
 }
 
 // median is the interval in the middle by throughput: one that was, not an average of several.

@@ -17,41 +17,65 @@ func stepOf(d time.Duration) time.Duration {
 	return max(min(max(d/60, 50*time.Millisecond), time.Second), d/maxSteps)
 }
 
-// steps are the calls of an interval by when they ended: a histogram for each step, to which a
-// client adds its own when it notices that a step is over. That is the only lock in a client's loop,
-// taken once a step and not once a call.
+// kind of a call: latencies of reads are not mixed with those of writes.
+type kind int
+
+const (
+	ofWrites kind = iota
+	ofReads
+	kinds
+)
+
+// tag of a kind's histograms in a HdrHistogram log; writes have none.
+func (k kind) tag() string {
+	if k == ofReads {
+		return "read"
+	}
+	return ""
+}
+
+// steps are the calls of an interval by when they ended: a histogram for each step and kind, to
+// which a client adds its own when it notices that a step is over. That is the only lock in a
+// client's loop, taken once a step and not once a call.
 type steps struct {
 	now atomic.Int32 // the step calls are counted in
 
 	mu    sync.Mutex
-	hists []*hdrhistogram.Histogram // nil until something is added
+	hists [kinds][]*hdrhistogram.Histogram // nil until something is added
 }
 
 // newStepHistogram counts nanoseconds up to 100 s, to two digits.
 func newStepHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1000, 100e9, 2) }
 
 func newSteps(d time.Duration) *steps {
-	return &steps{hists: make([]*hdrhistogram.Histogram, int(d/stepOf(d))+2)}
+	s := &steps{}
+	for k := range s.hists {
+		s.hists[k] = make([]*hdrhistogram.Histogram, int(d/stepOf(d))+2)
+	}
+	return s
 }
 
-func (s *steps) add(step int32, h *hdrhistogram.Histogram) {
+func (s *steps) add(k kind, step int32, h *hdrhistogram.Histogram) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := min(int(step), len(s.hists)-1)
-	if s.hists[at] == nil {
-		s.hists[at] = newStepHistogram()
+	hists := s.hists[k]
+	at := min(int(step), len(hists)-1)
+	if hists[at] == nil {
+		hists[at] = newStepHistogram()
+		hists[at].SetTag(k.tag())
 	}
-	s.hists[at].Merge(h)
+	hists[at].Merge(h)
 }
 
-// stepper is one client's part of steps.
+// stepper is one client's part of steps, of calls of one kind.
 type stepper struct {
+	kind kind
 	all  *steps
 	step int32
 	hist *hdrhistogram.Histogram
 }
 
-func newStepper() *stepper { return &stepper{hist: newStepHistogram()} }
+func newStepper(k kind) *stepper { return &stepper{kind: k, hist: newStepHistogram()} }
 
 // join makes it ready for an interval.
 func (p *stepper) join(all *steps) {
@@ -71,22 +95,29 @@ func (p *stepper) record(took time.Duration) {
 // leave hands over what has been counted.
 func (p *stepper) leave() {
 	if p.hist.TotalCount() > 0 {
-		p.all.add(p.step, p.hist)
+		p.all.add(p.kind, p.step, p.hist)
 		p.hist.Reset()
 	}
 }
 
 // finish puts each step's latencies beside its throughput. All clients have left.
 func (s *steps) finish(series []Sample) {
-	us := func(ns int64) float64 { return float64(ns) / 1e3 }
 	for i := range series {
-		if i >= len(s.hists) || s.hists[i] == nil {
-			continue
+		series[i].StepLatency = s.latency(ofWrites, i)
+		if l := s.latency(ofReads, i); l.Calls > 0 || series[i].readPages > 0 {
+			series[i].Reads = &ReadStep{PagesPerSecond: series[i].readPages, StepLatency: l}
 		}
-		h := s.hists[i]
-		series[i].Calls = uint64(h.TotalCount())
-		series[i].P50, series[i].P99 = us(h.ValueAtQuantile(50)), us(h.ValueAtQuantile(99))
-		series[i].MaxLatency = us(h.Max())
+	}
+}
+
+func (s *steps) latency(k kind, step int) (l StepLatency) {
+	if step >= len(s.hists[k]) || s.hists[k][step] == nil {
+		return l
+	}
+	h := s.hists[k][step]
+	us := func(ns int64) float64 { return float64(ns) / 1e3 }
+	return StepLatency{
+		Calls: uint64(h.TotalCount()), P50: us(h.ValueAtQuantile(50)), P99: us(h.ValueAtQuantile(99)), MaxLatency: us(h.Max()),
 	}
 }
 
@@ -95,15 +126,17 @@ func (s *steps) log(begin time.Time, series []Sample, end time.Time) []byte {
 	var b bytes.Buffer
 	w := hdrhistogram.NewHistogramLogWriter(&b)
 	from := begin
-	for i, h := range s.hists {
+	for i := range s.hists[ofWrites] {
 		to := end
 		if i < len(series) {
 			to = begin.Add(time.Duration(series[i].Second * float64(time.Second)))
 		}
-		if h != nil {
-			h.SetStartTimeMs(from.UnixMilli())
-			h.SetEndTimeMs(to.UnixMilli())
-			_ = w.OutputIntervalHistogram(h) // into memory; a histogram of our own geometry encodes
+		for k := range s.hists {
+			if h := s.hists[k][i]; h != nil {
+				h.SetStartTimeMs(from.UnixMilli())
+				h.SetEndTimeMs(to.UnixMilli())
+				_ = w.OutputIntervalHistogram(h) // into memory; a histogram of our own geometry encodes
+			}
 		}
 		if from = to; i >= len(series) {
 			break

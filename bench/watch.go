@@ -38,17 +38,19 @@ func (w *watcher) watch(ctx context.Context, from snapshot, d time.Duration) err
 	step := stepOf(d)
 	w.series = make([]Sample, 0, int(d/step)+8)
 	w.inbox = map[string]*mean{}
-	last, at, n := from.pages+from.reads, from.at, 0
+	last, lastRead, at, n := from.pages, from.reads, from.at, 0
 	begin := time.Now()
 	return w.every(ctx, d, step, func() {
 		now := time.Now()
-		pages := w.pages()
+		pages, reads := w.written(), w.read()
+		took := now.Sub(at).Seconds()
 		w.series = append(w.series, Sample{
 			Second:         now.Sub(from.at).Seconds(),
-			PagesPerSecond: ratio(float64(pages-last), now.Sub(at).Seconds()),
+			PagesPerSecond: ratio(float64(pages-last), took),
+			readPages:      ratio(float64(reads-lastRead), took),
 		})
 		w.steps.now.Store(int32(len(w.series)))
-		last, at = pages, now
+		last, lastRead, at = pages, reads, now
 		if now.Sub(begin) >= d*time.Duration(n)/inboxSamples {
 			n++
 			w.sample(w.s.t.counts())
@@ -72,7 +74,7 @@ func (w *watcher) every(ctx context.Context, d, step time.Duration, f func()) er
 			return err
 		case <-tick.C:
 		}
-		if pages := w.pages(); pages != w.last {
+		if pages := w.written() + w.read(); pages != w.last {
 			w.last, w.moved = pages, time.Now()
 		} else if time.Since(w.moved) > stallAfter && w.rate == 0 {
 			w.stalled = true
@@ -85,10 +87,17 @@ func (w *watcher) every(ctx context.Context, d, step time.Duration, f func()) er
 	}
 }
 
-// pages is all that has been written and read.
-func (w *watcher) pages() (n uint64) {
+// written and read are the pages that were.
+func (w *watcher) written() (n uint64) {
 	for _, k := range w.s.clients {
-		n += k.pages.Load() + k.readPages.Load()
+		n += k.pages.Load()
+	}
+	return n
+}
+
+func (w *watcher) read() (n uint64) {
+	for _, k := range w.s.clients {
+		n += k.readPages.Load()
 	}
 	return n
 }

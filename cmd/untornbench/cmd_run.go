@@ -97,7 +97,11 @@ func runRun(ctx context.Context, c *call) error {
 		return err
 	}
 	r.Command = c.line
-	return errors.Join(err, c.deliver(&to, r, []*bench.Result{r}, r.WriteText, nil), c.distributions(&to, r))
+	err = errors.Join(err, c.deliver(&to, r, []*bench.Result{r}, r.WriteText, nil), c.distributions(&to, r))
+	if r.HasReads() && to.hgrm != "" && to.hgrm != "-" {
+		err = errors.Join(err, c.write(to.hgrm+".reads", r.WriteReadHGRM))
+	}
+	return err
 }
 
 // deliver writes everything that was asked for; m is nil for a single run.

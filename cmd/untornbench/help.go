@@ -90,7 +90,8 @@ What
                    have ranges of their own, and no batch names a page twice
   -log N           append a log record of N bytes before each call; its pages carry its LSN and are
                    not written before it is durable (default 0: no record)
-  -reads P         percent of calls that read a batch of the client's own pages and check it
+  -reads P         percent of calls, 0 to 99, that read a batch of the client's own pages and check
+                   it; their latency and throughput are shown beside those of writes
   -zeros P         percent of a page that compresses away (default 0)
 How much
   -clients N       callers (default 32), -batch N pages in each call (default 64)
@@ -121,8 +122,9 @@ Result
   -json FILE       everything ("-" = standard output, in place of the table)
   -html FILE       the report, one file that needs no network
   -series FILE     the time series as CSV (it is in the JSON, too)
-  -hgrm FILE       the latency distribution as HdrHistogram's plotter reads it
-  -hlog FILE       the latencies of each step as a HdrHistogram interval log
+  -hgrm FILE       the latency distribution as HdrHistogram's plotter reads it; that of reads goes to
+                   FILE.reads
+  -hlog FILE       the latencies of each step as a HdrHistogram interval log; reads have the tag read
   -gobench FILE    the figures as go test -bench prints them, for benchstat
   -cpuprofile FILE a CPU profile of the last measured interval, for go tool pprof
 
