@@ -18,35 +18,59 @@ const walHeader = 16
 
 // appender is one client of the log.
 type appender struct {
-	_    [64]byte
-	done atomic.Uint64
-	_    [64]byte
+	_          [64]byte
+	done       atomic.Uint64
+	late, took atomic.Int64 // sums over its records, in nanoseconds
+	_          [64]byte
 
-	e    *untorn.Engine
-	id   int
-	rec  []byte
-	last uint64 // number of its last record that was acknowledged
-	hist *hdrhistogram.Histogram
-	step *stepper
+	e     *untorn.Engine
+	id    int
+	rec   []byte
+	last  uint64 // number of its last record that was acknowledged
+	sched schedule
+	hist  *hdrhistogram.Histogram
+	lag   *hdrhistogram.Histogram // of an open loop
+	step  *stepper
 }
 
-func newAppender(e *untorn.Engine, id, bytes int) *appender {
-	return &appender{e: e, id: id, rec: walRecord(id, 0, make([]byte, bytes)), step: newStepper(ofWrites)}
+func newAppender(e *untorn.Engine, id int, c *WALConfig) *appender {
+	return &appender{e: e, id: id, rec: walRecord(id, 0, c.Zeros, make([]byte, c.RecordBytes)), step: newStepper(ofWrites)}
 }
 
-// walRecord fills a record; only its number changes from one to the next.
-func walRecord(id int, n uint64, b []byte) []byte {
+// reset makes it ready for another interval.
+func (k *appender) reset(s schedule, all *steps) {
+	k.sched, k.hist, k.lag = s, newHistogram(), nil
+	if s.every > 0 {
+		k.lag = newHistogram()
+	}
+	k.step.join(all)
+}
+
+// walRecord fills a record, of which zeros percent compress away; only its number changes from one
+// to the next.
+func walRecord(id int, n uint64, zeros int, b []byte) []byte {
 	r := rand.NewChaCha8([32]byte{byte(id), byte(id >> 8)})
 	_, _ = r.Read(b[walHeader:])
+	clear(b[len(b)-(len(b)-walHeader)*zeros/100:])
 	binary.LittleEndian.PutUint64(b, uint64(id))
 	binary.LittleEndian.PutUint64(b[8:], n)
 	return b
 }
 
 // run appends until the interval is over. An append neither allocates nor locks here.
-func (k *appender) run(ctx context.Context, ph *atomic.Int32) error {
+func (k *appender) run(ctx context.Context, ph *atomic.Int32, stop <-chan struct{}) error {
 	for ph.Load() != stopping {
-		start := time.Now()
+		start := k.sched.next(stop)
+		if ph.Load() == stopping {
+			break
+		}
+		if k.lag != nil {
+			late := max(0, time.Since(start))
+			k.late.Add(int64(late))
+			if ph.Load() == measuring {
+				record(k.lag, late)
+			}
+		}
 		binary.LittleEndian.PutUint64(k.rec[8:], k.last+1)
 		_, end, err := k.e.Append(k.rec)
 		if err != nil {
@@ -58,13 +82,26 @@ func (k *appender) run(ctx context.Context, ph *atomic.Int32) error {
 		k.last++
 		took := time.Since(start)
 		k.done.Add(1)
+		k.took.Add(int64(took))
 		if ph.Load() == measuring {
 			record(k.hist, took)
 			k.step.record(took)
 		}
 	}
+	k.overdue(time.Now())
 	k.step.leave()
 	return nil
+}
+
+// overdue counts the records of an open loop that should have been appended and did not get to: they
+// have waited at least until now.
+func (k *appender) overdue(now time.Time) {
+	if k.sched.every == 0 {
+		return
+	}
+	for at := k.sched.due(); at.Before(now); at = k.sched.due() {
+		record(k.hist, now.Sub(at))
+	}
 }
 
 // verify closes, opens again and reads what the log still keeps: each client's records must follow

@@ -12,9 +12,10 @@ import (
 type curve struct {
 	name   string
 	points [][2]float64
-	class  int  // colour
-	dashed bool // a bound, or the slower of two
-	marks  bool // a dot at each point
+	spread [][2]float64 // least and most at each point; nil = none
+	class  int          // colour
+	dashed bool         // a bound, or the slower of two
+	marks  bool         // a dot at each point
 }
 
 // axis maps values to a span of pixels.
@@ -23,6 +24,7 @@ type axis struct {
 	from, to float64 // pixels
 	log      bool
 	ticks    []tickMark
+	title    string // what it counts, with its unit
 }
 
 type tickMark struct {
@@ -83,10 +85,10 @@ func nine(p float64) float64 { return 100 / max(100-p, 1e-4) }
 
 // Size of a chart, in units of its own.
 const (
-	chartWidth, chartHeight             = 720.0, 300.0
+	chartWidth, chartHeight             = 720.0, 340.0
 	marginLeft, marginRight             = 88.0, 24.0
-	marginTop, marginBottom             = 14.0, 40.0
-	barHeight, barGap, barLeft, barText = 22.0, 12.0, 140.0, 230.0
+	marginTop, marginBottom             = 34.0, 60.0
+	barHeight, barGap, barLeft, barText = 22.0, 12.0, 150.0, 260.0
 )
 
 // drawing builds an SVG.
@@ -102,6 +104,8 @@ func (d *drawing) text(x, y float64, class, s string) {
 func lineChart(title string, x, y axis, cs []curve) template.HTML {
 	var d drawing
 	d.f(`<svg viewBox="0 0 %g %g" role="img" aria-label="%s">`, chartWidth, chartHeight, html.EscapeString(title))
+	d.text(4, marginTop-14, "start", y.title)
+	d.text(chartWidth-marginRight, chartHeight-8, "end", x.title)
 	for _, t := range y.ticks {
 		p := y.pos(t.at)
 		d.f(`<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/>`, marginLeft, chartWidth-marginRight, p, p)
@@ -122,6 +126,11 @@ func lineChart(title string, x, y axis, cs []curve) template.HTML {
 			dashed = " dashed"
 		}
 		d.f(`<path class="line c%d%s" d="%s"><title>%s</title></path>`, c.class, dashed, path.String(), html.EscapeString(c.name))
+		for i, s := range c.spread {
+			if s[1] > s[0] {
+				d.f(`<path class="range c%d" d="M%.1f %.1fV%.1f"/>`, c.class, x.pos(c.points[i][0]), y.pos(s[0]), y.pos(s[1]))
+			}
+		}
 		if c.marks {
 			for _, pt := range c.points {
 				d.f(`<circle class="bar c%d" cx="%.1f" cy="%.1f" r="4"><title>%s</title></circle>`, c.class, x.pos(pt[0]), y.pos(pt[1]),

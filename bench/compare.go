@@ -53,7 +53,7 @@ func Compare(a, b any, force bool) (changes []Change, differ []string, err error
 		if !ok {
 			break
 		}
-		differ = append(x.Host.different(y.Host), x.Config.different(y.Config)...)
+		differ = runDiffers(x, y)
 		changes = runChanges("", x, y)
 		return changes, differ, refuse(differ, force)
 	case *WALResult:
@@ -61,17 +61,7 @@ func Compare(a, b any, force bool) (changes []Change, differ []string, err error
 		if !ok {
 			break
 		}
-		p, q := x.Config, y.Config
-		p.Dir, q.Dir, p.Repeat, q.Repeat, p.Verify, q.Verify, p.Keep, q.Keep = "", "", 0, 0, false, false, false, false
-		differ = append(x.Host.different(y.Host), differences(p, q)...)
-		n := [2]int{len(x.Repeats), len(y.Repeats)}
-		changes = []Change{
-			{"throughput", "records/s", x.Spread.RecordsPerSecond, y.Spread.RecordsPerSecond, n, true},
-			{"latency p50", "us", x.Spread.P50, y.Spread.P50, n, false},
-			{"latency p99", "us", x.Spread.P99, y.Spread.P99, n, false},
-			{"CPU", "us/record", x.Spread.CPU, y.Spread.CPU, n, false},
-		}
-		return changes, differ, refuse(differ, force)
+		return logChanges("", x, y), logDiffers(x, y), refuse(logDiffers(x, y), force)
 	case *LimitResult:
 		y, ok := b.(*LimitResult)
 		if !ok {
@@ -92,11 +82,14 @@ func Compare(a, b any, force bool) (changes []Change, differ []string, err error
 		if !ok || len(x.Runs) == 0 || len(y.Runs) == 0 {
 			break
 		}
-		differ = append(x.Runs[0].Host.different(y.Runs[0].Host), x.Runs[0].Config.different(y.Runs[0].Config)...)
+		differ = runDiffers(x.Runs[0], y.Runs[0])
 		for _, r := range x.Runs {
 			if o := y.find(r.Mode); o != nil {
 				changes = append(changes, runChanges(string(r.Mode)+": ", r, o)...)
 			}
+		}
+		if x.WAL != nil && y.WAL != nil {
+			changes = append(changes, logChanges("log: ", x.WAL, y.WAL)...)
 		}
 		return changes, differ, refuse(differ, force)
 	case *SweepResult:
@@ -104,8 +97,12 @@ func Compare(a, b any, force bool) (changes []Change, differ []string, err error
 		if !ok || len(x.Points) == 0 || len(y.Points) == 0 {
 			break
 		}
-		p, q := x.Points[0].Run, y.Points[0].Run
-		differ = append(p.Host.different(q.Host), p.Config.different(q.Config)...)
+		p, q := *x.Points[0].Run, *y.Points[0].Run
+		if set, ok := settingNamed(x.Over); ok { // points are matched by it
+			set.set(&p.Config, 1)
+			set.set(&q.Config, 1)
+		}
+		differ = runDiffers(&p, &q)
 		if x.Over != y.Over {
 			differ = append(differ, "over: "+x.Over+" against "+y.Over)
 		}
@@ -117,8 +114,72 @@ func Compare(a, b any, force bool) (changes []Change, differ []string, err error
 			}
 		}
 		return changes, differ, refuse(differ, force)
+	case *WALSweepResult:
+		y, ok := b.(*WALSweepResult)
+		if !ok || len(x.Points) == 0 || len(y.Points) == 0 {
+			break
+		}
+		p, q := *x.Points[0].Run, *y.Points[0].Run
+		if set, ok := walSettingNamed(x.Over); ok {
+			set.set(&p.Config, 1)
+			set.set(&q.Config, 1)
+		}
+		p.Config.Commit, q.Config.Commit = "", ""
+		differ = logDiffers(&p, &q)
+		if x.Over != y.Over {
+			differ = append(differ, "over: "+x.Over+" against "+y.Over)
+		}
+		for _, a := range x.Points {
+			for _, b := range y.Points {
+				if a.Value == b.Value && a.Run.Commit == b.Run.Commit {
+					changes = append(changes, logChanges(strings.TrimSpace(a.Run.Commit+", "+strings.TrimPrefix(x.at(a), " at "))+": ", a.Run, b.Run)...)
+				}
+			}
+		}
+		return changes, differ, refuse(differ, force)
 	}
 	return nil, nil, fmt.Errorf("%w: one is a %T, the other a %T", ErrDifferent, a, b)
+}
+
+// runDiffers lists why figures of two runs are not of the same thing: what was asked for, and what
+// became of it.
+func runDiffers(x, y *Result) []string {
+	d := append(x.Host.different(y.Host), x.Config.different(y.Config)...)
+	return append(d, became(x.Backend, y.Backend, x.DirectIO, y.DirectIO, x.Protection, y.Protection)...)
+}
+
+func logDiffers(x, y *WALResult) []string {
+	p, q := x.Config, y.Config
+	p.Dir, q.Dir, p.Repeat, q.Repeat, p.Verify, q.Verify, p.Keep, q.Keep = "", "", 0, 0, false, false, false, false
+	d := append(x.Host.different(y.Host), differences(p, q)...)
+	return append(d, became(x.Backend, y.Backend, x.DirectIO, y.DirectIO, x.LogCommit, y.LogCommit)...)
+}
+
+// became lists differences in what the same configuration came to.
+func became(backendA, backendB string, directA, directB bool, madeA, madeB string) (d []string) {
+	if backendA != backendB {
+		d = append(d, "backend in use: "+backendA+" against "+backendB)
+	}
+	if directA != directB {
+		d = append(d, fmt.Sprintf("direct I/O: %t against %t", directA, directB))
+	}
+	if madeA != madeB {
+		d = append(d, fmt.Sprintf("in use: %q against %q", madeA, madeB))
+	}
+	return d
+}
+
+func logChanges(prefix string, x, y *WALResult) []Change {
+	n := [2]int{len(x.Repeats), len(y.Repeats)}
+	return []Change{
+		{prefix + "throughput", "records/s", x.Spread.RecordsPerSecond, y.Spread.RecordsPerSecond, n, true},
+		{prefix + "bound", "records/s", x.Spread.Bound, y.Spread.Bound, n, true},
+		{prefix + "efficiency", "", x.Spread.Efficiency, y.Spread.Efficiency, n, true},
+		{prefix + "latency p50", "us", x.Spread.P50, y.Spread.P50, n, false},
+		{prefix + "latency p99", "us", x.Spread.P99, y.Spread.P99, n, false},
+		{prefix + "latency p99.9", "us", x.Spread.P999, y.Spread.P999, n, false},
+		{prefix + "CPU", "us/record", x.Spread.CPU, y.Spread.CPU, n, false},
+	}
 }
 
 func refuse(differ []string, force bool) error {

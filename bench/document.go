@@ -21,8 +21,8 @@ func WriteJSON(w io.Writer, v any) error {
 // ErrSchema is a file that is not one of this package's documents.
 var ErrSchema = errors.New("not a result of untornbench")
 
-// Load reads a document back: a *Result, *WALResult, *LimitResult, *ModesResult or
-// *SweepResult.
+// Load reads a document back: a *Result, *WALResult, *LimitResult, *ModesResult,
+// *SweepResult or *WALSweepResult.
 func Load(path string) (any, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -46,6 +46,8 @@ func Load(path string) (any, error) {
 		v = new(ModesResult)
 	case SchemaSweep:
 		v = new(SweepResult)
+	case SchemaWALSweep:
+		v = new(WALSweepResult)
 	default:
 		return nil, fmt.Errorf("%s: %w: schema %q", path, ErrSchema, head.Schema)
 	}

@@ -159,20 +159,32 @@ func (r *Result) name() string {
 }
 
 func (r *WALResult) name() string {
-	return fmt.Sprintf("record=%d/clients=%d/commit=%s", r.RecordBytes, r.Clients, r.Commit)
+	c := &r.Config
+	s := fmt.Sprintf("record=%d/clients=%d/commit=%s", r.RecordBytes, r.Clients, r.Commit)
+	more := func(key string, v any, is bool) {
+		if is {
+			s += fmt.Sprintf("/%s=%v", key, v)
+		}
+	}
+	more("groups", c.Groups, c.Groups > 0)
+	more("zeros", c.Zeros, c.Zeros > 0)
+	more("cores", c.Cores, c.Cores > 0)
+	more("rate", c.Rate, c.Rate > 0)
+	more("overload", c.Overload, c.Overload > 0)
+	return s
 }
 
-// WriteGoBench writes the repeats of runs as go test -bench prints them, for benchstat; wal may be
-// nil.
-func WriteGoBench(w io.Writer, runs []*Result, wal *WALResult) error {
+// WriteGoBench writes the repeats of runs, and of runs of the log, as go test -bench prints them, for
+// benchstat.
+func WriteGoBench(w io.Writer, runs []*Result, logs ...*WALResult) error {
 	o := &writer{w: w}
 	o.printf("goos: %s\ngoarch: %s\npkg: github.com/untorn/untorn/bench\n", runtime.GOOS, runtime.GOARCH)
 	var host *Host
 	switch {
 	case len(runs) > 0:
 		host = &runs[0].Host
-	case wal != nil:
-		host = &wal.Host
+	case len(logs) > 0:
+		host = &logs[0].Host
 	}
 	if host != nil && host.CPU != "" {
 		o.printf("cpu: %s\n", host.CPU)
@@ -188,10 +200,10 @@ func WriteGoBench(w io.Writer, runs []*Result, wal *WALResult) error {
 			o.printf("\n")
 		}
 	}
-	if wal != nil {
+	for _, wal := range logs {
 		for _, in := range wal.Repeats {
-			o.printf("BenchmarkWAL/%s-%d %d %.1f ns/op %.0f records/s %.1f p50-us %.1f p99-us %.2f cpu-us/record %.4f allocs/record\n",
-				wal.name(), wal.Host.GOMAXPROCS, in.Records, ratio(1e9, in.RecordsPerSecond), in.RecordsPerSecond,
+			o.printf("BenchmarkWAL/%s-%d %d %.1f ns/op %.0f records/s %.4f efficiency %.1f p50-us %.1f p99-us %.2f cpu-us/record %.4f allocs/record\n",
+				wal.name(), wal.Host.GOMAXPROCS, in.Records, ratio(1e9, in.RecordsPerSecond), in.RecordsPerSecond, in.Efficiency,
 				in.Latency.P50, in.Latency.P99, in.CPU, in.Allocs)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -122,7 +123,9 @@ func (h Host) different(o Host) []string {
 	for _, f := range []struct{ what, a, b string }{
 		{"machine", h.Machine, o.Machine}, {"architecture", h.Arch, o.Arch}, {"kernel", h.Kernel, o.Kernel},
 		{"CPU", h.CPU, o.CPU}, {"file system", h.FileSystem, o.FileSystem}, {"device", h.Device, o.Device},
-		{"drive", h.Drive, o.Drive}, {"write cache", h.WriteCache, o.WriteCache},
+		{"drive", h.Drive, o.Drive}, {"write cache", h.WriteCache, o.WriteCache}, {"scheduler", h.Scheduler, o.Scheduler},
+		{"CPUs", fmt.Sprint(h.CPUs), fmt.Sprint(o.CPUs)}, {"GOMAXPROCS", fmt.Sprint(h.GOMAXPROCS), fmt.Sprint(o.GOMAXPROCS)},
+		{"mount options", strings.Join(h.Mount, ","), strings.Join(o.Mount, ",")}, {"flushes off", h.FlushesOff, o.FlushesOff},
 	} {
 		if f.a != f.b {
 			d = append(d, f.what+": "+f.a+" against "+f.b)

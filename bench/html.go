@@ -8,7 +8,9 @@ import (
 	"html/template"
 	"io"
 	"math"
+	"slices"
 	"strings"
+	"time"
 )
 
 //go:embed report.html
@@ -20,9 +22,13 @@ type reportData struct {
 	Sub       string
 	Meaning   string
 	Warnings  []string
+	Of        string // what time and bounds are of: "page", "record"
+	Method    string
 	Legend    []legendEntry
+	TimeNote  string
 	Modes     template.HTML
 	Table     [][]string
+	Facts     [][2]string
 	Sweep     *sweepData
 	Time      template.HTML
 	Latency   template.HTML
@@ -31,6 +37,9 @@ type reportData struct {
 	Places    []legendEntry
 	Stages    []stageChart
 	WAL       [][2]string
+	WALBars   template.HTML
+	WALSpent  template.HTML
+	WALPlaces []legendEntry
 	WALTime   template.HTML
 	WALCurve  template.HTML
 	Host      [][2]string
@@ -76,18 +85,19 @@ func (m *ModesResult) report() (*reportData, error) {
 			runs = append(runs, r)
 		}
 	}
-	d := &reportData{Meaning: m.Meaning, Command: strings.Join(quoted(m.Command), " ")}
+	d := &reportData{Of: "page", Meaning: m.Meaning, Command: strings.Join(quoted(m.Command), " ")}
 	switch {
 	case len(runs) > 0:
 		d.runs(runs)
 	case m.WAL != nil:
 		d.Title = "untornbench: the log"
-		d.Sub = fmt.Sprintf("records of %d bytes, %d clients, commit %s", m.WAL.RecordBytes, m.WAL.Clients, m.WAL.Commit)
+		d.Sub, d.Method = m.WAL.workload("-"), m.WAL.method()
 		d.Host, d.Config, d.Generated = hostRows(&m.WAL.Host), fieldRows(m.WAL.Config), m.WAL.Started
 	default:
 		return nil, fmt.Errorf("a report of nothing")
 	}
 	if m.WAL != nil {
+		d.warnOf("the log", m.WAL.Interrupted, m.WAL.Host.FlushesOff, m.WAL.Verify)
 		d.wal(m.WAL)
 	}
 	return d, nil
@@ -99,33 +109,36 @@ func (d *reportData) runs(runs []*Result) {
 	d.Title, d.Sub = "untornbench: "+string(first.Mode), first.workload("")
 	d.Table = (&ModesResult{Runs: runs}).rows()
 	d.Host, d.Config, d.Generated = hostRows(&first.Host), configRows(first), first.Started
+	d.Method = methodOf(runs)
 	if len(runs) > 1 {
 		d.Title = "untornbench: what protecting pages costs here"
+	} else {
+		d.Table, d.Facts = nil, first.figures()
 	}
 	if d.Meaning == "" {
 		d.Meaning = first.Meaning
 	}
 	var bars []bar
-	var time, lat []curve
+	var rate, lat []curve
 	var spent []spentRow
 	for i, r := range runs {
 		d.Legend = append(d.Legend, legendEntry{string(r.Mode), i})
-		label := Count(r.PagesPerSecond) + " pages/s"
-		if r.Bound > 0 {
-			label += ", " + Percent(r.Efficiency)
-		}
+		label := Count(r.PagesPerSecond) + "/s" + ofBound(r.Bound, r.Efficiency)
 		s := r.Spread.PagesPerSecond
 		bars = append(bars, bar{string(r.Mode), r.PagesPerSecond, s.Min, s.Max, r.Bound, label, i})
-		time = append(time, curve{name: string(r.Mode), points: throughputPoints(r.Series), class: i})
+		rate = append(rate, curve{name: string(r.Mode), points: throughputPoints(r.Series), class: i})
 		lat = append(lat, curve{name: string(r.Mode), points: latencyPoints(&r.Latency), class: i})
 		spent = append(spent, spentRow{string(r.Mode), r.Time})
+		if len(runs) == 1 {
+			rate, lat = d.alone(r, rate, lat)
+		}
 		d.warn(r)
 		if c, ok := stagesOf(r); ok {
 			d.Stages = append(d.Stages, c)
 		}
 	}
 	d.Modes = barChart("pages per second of each mode, with its bound", bars, 0)
-	d.Time = timeChart("pages per second over time", time)
+	d.Time = timeChart("pages per second over time", "pages/s", rate)
 	d.Latency = latencyChart("latency of a call by percentile", lat)
 	d.Spent, d.Places = spentChart(spent)
 	if o := first.Overload; o != nil {
@@ -138,37 +151,64 @@ func (d *reportData) runs(runs []*Result) {
 	}
 }
 
-func (d *reportData) warn(r *Result) {
-	if r.Interrupted && len(d.Warnings) == 0 {
-		d.Warnings = append(d.Warnings, "Interrupted: these are partial results.")
+// alone adds what one run has room for: its bound, and its reads.
+func (d *reportData) alone(r *Result, rate, lat []curve) (_, _ []curve) {
+	if n := len(r.Series); r.Bound > 0 && n > 0 {
+		rate = append([]curve{boundCurve(r.Bound, r.Series[n-1].Second, 0)}, rate...)
+		d.TimeNote = " Dashed: the bound."
 	}
-	if r.Host.FlushesOff != "" && len(d.Warnings) == 0 {
-		d.Warnings = append(d.Warnings, "Flushes are off on this stack ("+r.Host.FlushesOff+"): nothing here was durable.")
+	if r.ReadLatency == nil {
+		return rate, lat
 	}
-	if r.Verify != nil && !r.Verify.OK {
-		d.Warnings = append(d.Warnings, fmt.Sprintf("%s: verification failed: %s", r.Mode, strings.Join(r.Verify.Wrong, "; ")))
+	reads := curve{name: "reads", class: 1}
+	for _, s := range r.Series {
+		v := 0.0
+		if s.Reads != nil {
+			v = s.Reads.PagesPerSecond
+		}
+		reads.points = append(reads.points, [2]float64{s.Second, v})
 	}
+	d.Legend[0].Name += ", writes"
+	d.Legend = append(d.Legend, legendEntry{"reads", 1})
+	return append(rate, reads), append(lat, curve{name: "reads", points: latencyPoints(r.ReadLatency), class: 1})
 }
 
-func (d *reportData) wal(r *WALResult) {
-	l := r.Latency
-	d.WAL = [][2]string{
-		{"records", fmt.Sprintf("%s/s of %d bytes from %d clients, %s", Count(r.RecordsPerSecond), r.RecordBytes, r.Clients, r.Commit)},
-		{"latency", latencyText(&l)},
-		{"a bare DSYNC write", latencyText(&r.Bare)},
-		{"groups", fmt.Sprintf("%s/s, %.1f records each, made durable by %s", Count(r.GroupsPerSecond), r.RecordsPerGroup, r.LogCommit)},
-		{"CPU, allocations", fmt.Sprintf("%.2f us and %.3f a record", r.CPU, r.Allocs)},
+// boundCurve is a level over time.
+func boundCurve(bound, seconds float64, class int) curve {
+	c := curve{name: "bound", class: class, dashed: true}
+	if bound > 0 {
+		c.points = [][2]float64{{0, bound}, {seconds, bound}}
 	}
-	d.WAL = append(d.WAL,
-		[2]string{"making a group durable", fmt.Sprintf("p50 %s, p99 %s, p99.9 %s, max %s", Micros(r.Group.P50), Micros(r.Group.P99), Micros(r.Group.P999), Micros(r.Group.Max))},
-		[2]string{"to the device", fmt.Sprintf("%.2f bytes a record byte", r.DeviceBytes)})
-	d.WALCurve = latencyChart("latency of an append by percentile", []curve{{name: "log", points: latencyPoints(&l)}})
-	var time [][2]float64
-	for _, s := range r.Series {
-		time = append(time, [2]float64{s.Second, s.RecordsPerSecond})
+	return c
+}
+
+// ofBound goes on after a rate.
+func ofBound(bound, efficiency float64) string {
+	if bound == 0 {
+		return ""
 	}
-	if len(time) > 0 {
-		d.WALTime = timeChart("records per second over time", []curve{{name: "log", points: time}})
+	return ", " + Percent(efficiency) + " of " + Count(bound)
+}
+
+func (d *reportData) warn(r *Result) {
+	d.warnOf(string(r.Mode), r.Interrupted, r.Host.FlushesOff, r.Verify)
+}
+
+// warnOf says once what is the same for all.
+func (d *reportData) warnOf(name string, interrupted bool, flushesOff string, v *Verified) {
+	once := func(s string) {
+		if !slices.Contains(d.Warnings, s) {
+			d.Warnings = append(d.Warnings, s)
+		}
+	}
+	if interrupted {
+		once("Interrupted: these are partial results.")
+	}
+	if flushesOff != "" {
+		once("Flushes are off on this stack (" + flushesOff + "): nothing here was durable.")
+	}
+	if v != nil && !v.OK {
+		once(fmt.Sprintf("%s: verification failed: %s", name, strings.Join(v.Wrong, "; ")))
 	}
 }
 
@@ -195,7 +235,7 @@ func latencyPoints(l *Latency) [][2]float64 {
 	return p
 }
 
-func timeChart(title string, cs []curve) template.HTML {
+func timeChart(title, per string, cs []curve) template.HTML {
 	var sec, top float64
 	for _, c := range cs {
 		for _, p := range c.points {
@@ -207,7 +247,10 @@ func timeChart(title string, cs []curve) template.HTML {
 	for len(x.ticks) > 0 && x.ticks[len(x.ticks)-1].at > x.hi*1.001 {
 		x.ticks = x.ticks[:len(x.ticks)-1]
 	}
-	return lineChart(title, x, linear(max(top, 1), chartHeight-marginBottom, marginTop, Count), cs)
+	x.title = "time since the interval began"
+	y := linear(max(top, 1), chartHeight-marginBottom, marginTop, Count)
+	y.title = per
+	return lineChart(title, x, y, cs)
 }
 
 func latencyChart(title string, cs []curve) template.HTML {
@@ -220,8 +263,9 @@ func latencyChart(title string, cs []curve) template.HTML {
 	if math.IsInf(lo, 1) {
 		lo = 1
 	}
-	return lineChart(title, nines(right, marginLeft, chartWidth-marginRight),
-		decades(lo, hi, chartHeight-marginBottom, marginTop, decadeLabel), cs)
+	x, y := nines(right, marginLeft, chartWidth-marginRight), decades(lo, hi, chartHeight-marginBottom, marginTop, decadeLabel)
+	x.title, y.title = "share of calls that took no longer", "latency"
+	return lineChart(title, x, y, cs)
 }
 
 // decadeLabel is a power of ten of microseconds, short.
@@ -289,16 +333,23 @@ func fieldRows(c any) (rows [][2]string) {
 		if dec.Decode(&v) != nil {
 			break
 		}
-		rows = append(rows, [2]string{fmt.Sprint(k), number(v)})
+		rows = append(rows, [2]string{fmt.Sprint(k), fieldText(fmt.Sprint(k), v)})
 	}
 	return rows
 }
 
-func number(v any) string {
-	if f, ok := v.(float64); ok {
-		return fmt.Sprintf("%.0f", f)
+// fieldText is a value for people: durations and sizes with their units.
+func fieldText(name string, v any) string {
+	f, ok := v.(float64)
+	switch {
+	case !ok:
+		return fmt.Sprint(v)
+	case strings.HasSuffix(name, "_ns"):
+		return time.Duration(f).String()
+	case strings.HasSuffix(name, "_bytes") && f >= 1024:
+		return FormatBytes(int64(f))
 	}
-	return fmt.Sprint(v)
+	return fmt.Sprintf("%.0f", f)
 }
 
 // quoted makes a command line that a shell takes as it was meant.

@@ -137,11 +137,31 @@ func (m *ModesResult) meaning() string {
 func (r *WALResult) meaning() string {
 	after := fmt.Sprintf("a record is durable %s after its append at the median, %s at p99, where a bare DSYNC write takes %s",
 		Micros(r.Latency.P50), Micros(r.Latency.P99), Micros(r.Bare.P50))
-	loses := losesNothing
 	if r.Commit != "sync" {
 		after = fmt.Sprintf("an append takes %s at the median, %s at p99, and does not wait until it is durable", Micros(r.Latency.P50), Micros(r.Latency.P99))
-		loses = fmt.Sprintf("takes what was not durable yet: up to %s, %s old, in this run", FormatBytes(r.RiskBytes), Micros(r.RiskTime))
 	}
-	return fmt.Sprintf("What it means: %s%s; it costs %.2f us of CPU and %.2f bytes of log for each byte of a record. A power cut %s.",
-		r.Host.flushesOff(), after, r.CPU, r.DeviceBytes, loses)
+	reaches := ""
+	if r.Bound > 0 && r.Config.Rate == 0 && r.Overload == nil {
+		reaches = fmt.Sprintf("; %s records/s are %s of what bare writes of them do here", Count(r.RecordsPerSecond), Percent(r.Efficiency))
+		if r.Efficiency > 1 {
+			reaches = fmt.Sprintf("; %s records/s are about what bare writes of them do here", Count(r.RecordsPerSecond))
+		}
+	}
+	return fmt.Sprintf("What it means: %s%s%s. The log itself needs no protection from torn writes: a group that is torn was never acknowledged, and is cut off at the next open. "+
+		"It costs %.2f us of CPU a record and %.2f bytes to the device for each byte of one. %s. %s.",
+		r.Host.flushesOff(), after, reaches, r.CPU, r.DeviceBytes, r.loses(), r.takes())
+}
+
+// loses is what a power cut can take.
+func (r *WALResult) loses() string {
+	if r.Commit == "sync" {
+		return "A power cut " + losesNothing
+	}
+	return fmt.Sprintf("With commit %s a power cut takes what was not durable yet: up to %s, %s old, in this run", r.Commit, FormatBytes(r.RiskBytes), Micros(r.RiskTime))
+}
+
+// takes is the space and the log.
+func (r *WALResult) takes() string {
+	return fmt.Sprintf("It takes %s of log a second, %s of log files with a checkpoint every %s, and %s of memory for groups",
+		FormatBytes(int64(r.BytesPerSecond*r.DeviceBytes)), FormatBytes(r.LogFiles), FormatBytes(logKept), FormatBytes(r.LogBuffers))
 }

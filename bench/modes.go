@@ -26,8 +26,11 @@ func (m *ModesResult) WriteText(out io.Writer) error {
 	w.table(m.rows())
 	if m.WAL != nil {
 		l := m.WAL.Latency
-		w.printf("\nlog: %s records of %d bytes a second from %d clients, p50 %s, p99 %s, %.1f us CPU a record\n", Count(m.WAL.RecordsPerSecond),
-			m.WAL.RecordBytes, m.WAL.Clients, Micros(l.P50), Micros(l.P99), m.WAL.CPU)
+		w.printf("\nlog: %s records of %d bytes a second from %d clients", Count(m.WAL.RecordsPerSecond), m.WAL.RecordBytes, m.WAL.Clients)
+		if m.WAL.Bound > 0 {
+			w.printf(", %s of a bound of %s", Percent(m.WAL.Efficiency), Count(m.WAL.Bound))
+		}
+		w.printf(", p50 %s, p99 %s, %.1f us CPU a record\n", Micros(l.P50), Micros(l.P99), m.WAL.CPU)
 	}
 	if slices.ContainsFunc(m.Runs, func(r *Result) bool { return r.Interrupted }) {
 		w.printf("\nINTERRUPTED: partial results\n")
@@ -68,10 +71,10 @@ func (m *ModesResult) find(mode Mode) *Result {
 	return nil
 }
 
-// Log is the measurement of the log, if there is one.
-func (m *ModesResult) Log() *WALResult {
-	if m == nil {
+// Logs is the measurement of the log, if there is one.
+func (m *ModesResult) Logs() []*WALResult {
+	if m == nil || m.WAL == nil {
 		return nil
 	}
-	return m.WAL
+	return []*WALResult{m.WAL}
 }

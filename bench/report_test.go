@@ -72,6 +72,8 @@ func TestSchema(t *testing.T) {
 		Schema: SchemaWAL, Repeats: []WALInterval{{}}, Verify: &Verified{Wrong: []string{"x"}}, Config: WALConfig{Keep: true}, Host: full().Host,
 	}
 	wal.Repeats[0].Series = []WALSample{{}}
+	wal.Repeats[0].Time, wal.Repeats[0].StartLag, wal.Repeats[0].Overload = []WALSpent{{}}, &Latency{}, &WALOverload{}
+	wal.DirectReason = "-"
 	wal.WALInterval = wal.Repeats[0]
 	sweep := &SweepResult{Points: []Point{{1, &Result{}}}}
 	modes := &ModesResult{Runs: []*Result{{}}, WAL: &WALResult{}}
@@ -79,7 +81,7 @@ func TestSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, v := range map[string]any{"run": full(), "wal": wal, "limit": limit, "sweep": sweep, "modes": modes} {
+	for name, v := range map[string]any{"run": full(), "wal": wal, "limit": limit, "sweep": sweep, "modes": modes, "wal_sweep": walSweepOf()} {
 		b, err := json.Marshal(v)
 		if err != nil {
 			t.Fatal(err)
@@ -90,7 +92,7 @@ func TestSchema(t *testing.T) {
 		}
 		keys := map[string]bool{}
 		walk(doc, "", keys)
-		if name == "sweep" || name == "modes" { // what is in a run is listed there
+		if name == "sweep" || name == "modes" || name == "wal_sweep" { // what is in a run is listed there
 			for k := range keys {
 				if strings.HasPrefix(k, "points[].run.") || strings.HasPrefix(k, "runs[].") || strings.HasPrefix(k, "wal.") {
 					delete(keys, k)
@@ -148,6 +150,24 @@ func sweepOf() *SweepResult {
 	return r
 }
 
+func walSweepOf() *WALSweepResult {
+	r := &WALSweepResult{Over: "clients", Command: []string{"untornbench", "wal"}}
+	for i, v := range []int{1, 8, 64} {
+		for _, m := range []string{"sync", "async"} {
+			run := &WALResult{Clients: v, Commit: m, RecordBytes: 1024, Config: WALConfig{Clients: v, Commit: m}.withDefaults(), Host: full().Host}
+			run.WALInterval = WALInterval{
+				RecordsPerSecond: 1000 * float64(i+1), WALBound: WALBound{Bound: 5000, Kind: boundCallers}, Latency: full().Latency,
+				Time: []WALSpent{{Where: spentBehind, Micros: 20, Share: 0.4, Blocked: true}, {Where: spentGroup, Micros: 30, Share: 0.6}},
+			}
+			run.Efficiency = run.RecordsPerSecond / run.Bound
+			run.Repeats = []WALInterval{run.WALInterval}
+			r.Points = append(r.Points, WALPoint{v, run})
+		}
+	}
+	r.Meaning = r.meaning()
+	return r
+}
+
 func modesOf(rs ...*Result) *ModesResult {
 	m := &ModesResult{Schema: SchemaCompare, Runs: rs, Command: []string{"untornbench"}}
 	m.Conclude()
@@ -159,6 +179,8 @@ func TestReportStandsAlone(t *testing.T) {
 	none.Mode, none.Verify = None, &Verified{Wrong: []string{"page <7> is torn"}}
 	m := modesOf(full(), none)
 	m.WAL = &WALResult{WALInterval: WALInterval{Latency: full().Latency, Series: []WALSample{{Second: 1, RecordsPerSecond: 5}}}}
+	commits := walSweepOf()
+	commits.Over, commits.Points = "commit", commits.Points[:2]
 	always := []string{"What it means", "prefers-color-scheme: dark", "<svg", "untornbench"}
 	for name, c := range map[string]struct {
 		write func(io.Writer) error
@@ -167,8 +189,10 @@ func TestReportStandsAlone(t *testing.T) {
 		"modes": {m.WriteHTML, []string{
 			"doublewrite", "none", "page &lt;7&gt; is torn", "a &lt;b&gt;", "Where the time of a page goes", "flush in place", "Overload", "The log alone",
 		}},
-		"sweep": {sweepOf().WriteHTML, []string{"against clients", "Dashed: the bound", "stroke-dasharray"}},
-		"wal":   {(&ModesResult{WAL: m.WAL, Meaning: "What it means"}).WriteHTML, []string{"The log alone", "Records a second over time"}},
+		"sweep":     {sweepOf().WriteHTML, []string{"against clients", "Dashed: the bound", "stroke-dasharray"}},
+		"wal":       {(&ModesResult{WAL: m.WAL, Meaning: "What it means"}).WriteHTML, []string{"The log alone", "Records a second over time"}},
+		"wal sweep": {walSweepOf().WriteHTML, []string{"Records a second against clients", "commit async", "Where the time of a record goes", "behind other groups"}},
+		"commits":   {commits.WriteHTML, []string{"Records a second by commit", "class=\"bound\""}},
 	} {
 		t.Run(name, func(t *testing.T) { standsAlone(t, c.write, append(always, c.want...)) })
 	}
@@ -214,9 +238,10 @@ func TestTextReports(t *testing.T) {
 			SyncTable: []SyncRow{{"direct", 4096, false, "gone", Latency{P50: 9}}, {"direct + DSYNC", 4096, true, "", Latency{P50: 99}}},
 			Spread:    map[string]MinMedMax{"random": {1, 2, 3}},
 		}).WriteText,
-		"sweep":  sweepOf().WriteText,
-		"series": one.WriteSeries,
-		"hgrm":   func(w io.Writer) error { one.hist = newHistogram(); return one.WriteHGRM(w) },
+		"sweep":     sweepOf().WriteText,
+		"wal sweep": walSweepOf().WriteText,
+		"series":    one.WriteSeries,
+		"hgrm":      func(w io.Writer) error { one.hist = newHistogram(); return one.WriteHGRM(w) },
 		"go": func(w io.Writer) error {
 			return WriteGoBench(w, []*Result{one}, &WALResult{RecordBytes: 100, Clients: 2, Commit: "sync", Repeats: make([]WALInterval, 1)})
 		},
@@ -228,7 +253,7 @@ func TestTextReports(t *testing.T) {
 		for _, want := range map[string][]string{
 			"run":   {"30.", "bound", "efficiency", "verified", "where a page's time goes", "overload", "most of it by: memory", "What it means"},
 			"sweep": {"clients", "64", "none", "What it means"}, "series": {"repeat,second,pages_per_second", "latency_us_p99", ",read_pages_per_second,", ",7.0,3,4.0,"}, "interrupted": {"INTERRUPTED"}, "modes": {"What it means", "INTERRUPTED"},
-			"wal": {"a group durable"}, "limit": {"NOT DURABLE: gone", "durable"}, "hgrm": {"Percentile"},
+			"wal": {"a group durable"}, "wal sweep": {"async", "sync", "efficiency", "20 %", "commit sync does 3.0k records/s at clients=64"}, "limit": {"NOT DURABLE: gone", "durable"}, "hgrm": {"Percentile"},
 			"go": {"BenchmarkRun/mode=doublewrite/page=16384/clients=16/batch=64/ack=durable-", "pages/s", "BenchmarkWAL/record=100/clients=2/commit=sync-"},
 		}[name] {
 			if !strings.Contains(b.String(), want) {

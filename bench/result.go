@@ -13,6 +13,8 @@ const (
 	SchemaLimit   = "untorn.bench.limit/1"
 	SchemaCompare = "untorn.bench.modes/1"
 	SchemaSweep   = "untorn.bench.sweep/1"
+	// SchemaWALSweep is of a log at several values.
+	SchemaWALSweep = "untorn.bench.wal_sweep/1"
 )
 
 // Result is one run: the median of its intervals, all of them, and what they were measured with.

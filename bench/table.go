@@ -112,12 +112,14 @@ func (r *Result) WriteText(out io.Writer) error {
 	return w.err
 }
 
-func (r *Result) indirect() string {
-	if r.DirectIO {
+func (r *Result) indirect() string { return indirect(r.DirectIO, r.DirectReason) }
+
+func indirect(direct bool, why string) string {
+	if direct {
 		return ", direct I/O"
 	}
-	if r.DirectReason != "" {
-		return ", through the page cache: " + r.DirectReason
+	if why != "" {
+		return ", through the page cache: " + why
 	}
 	return ", through the page cache"
 }
@@ -241,42 +243,4 @@ func dash(v float64) string {
 		return "-"
 	}
 	return Count(v)
-}
-
-// WriteText is the report for a terminal.
-func (r *WALResult) WriteText(out io.Writer) error {
-	w := &writer{w: out}
-	w.printf("log: records of %d bytes, %d clients, commit %s\n", r.RecordBytes, r.Clients, r.Commit)
-	writeHost(w, &r.Host)
-	w.printf("backend %s (%s), groups made durable by %s\n\n", r.Backend, r.BackendReason, r.LogCommit)
-	l := r.Latency
-	rows := [][2]string{
-		{"throughput", fmt.Sprintf("%s records/s (%s/s)", Count(r.RecordsPerSecond), FormatBytes(int64(r.BytesPerSecond)))},
-		{"latency", latencyText(&l)},
-		{"a bare DSYNC write", latencyText(&r.Bare)},
-		{"groups", fmt.Sprintf("%s/s, %.1f records each, up to %d in flight", Count(r.GroupsPerSecond), r.RecordsPerGroup, r.Depth)},
-		{"making a group durable", fmt.Sprintf("p50 %s, p99 %s, p99.9 %s, max %s", Micros(r.Group.P50), Micros(r.Group.P99), Micros(r.Group.P999), Micros(r.Group.Max))},
-		{"blocked", fmt.Sprintf("%.2f us a record, for a free group or a segment", r.BlockedPerRecord)},
-		{"CPU", fmt.Sprintf("%.2f us a record", r.CPU)},
-		{"allocations", fmt.Sprintf("%.3f a record", r.Allocs)},
-		{"to the device", fmt.Sprintf("%.2f bytes a record byte", r.DeviceBytes)},
-	}
-	if r.Commit != "sync" {
-		rows = append(rows, [2]string{"a crash could take", fmt.Sprintf("at most %s, accepted up to %s before",
-			FormatBytes(r.RiskBytes), Micros(r.RiskTime))})
-	}
-	if r.Verify != nil && r.Verify.OK {
-		rows = append(rows, [2]string{"verified", fmt.Sprintf("%d records read back after opening again", r.Verify.Checked)})
-	}
-	w.pairs(rows)
-	if n := len(r.Repeats); n > 1 {
-		s := r.Spread
-		w.printf("\nthe median of %d; records/s from %s to %s, p99 from %s to %s\n", n,
-			Count(s.RecordsPerSecond.Min), Count(s.RecordsPerSecond.Max), Micros(s.P99.Min), Micros(s.P99.Max))
-	}
-	if r.Interrupted {
-		w.printf("\nINTERRUPTED: partial results\n")
-	}
-	w.printf("\n%s\n", r.Meaning)
-	return w.err
 }

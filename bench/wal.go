@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,79 +13,149 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/untorn/untorn"
-	"github.com/untorn/untorn/aligned"
-	"github.com/untorn/untorn/fsys"
-	"github.com/untorn/untorn/ring"
-	"github.com/untorn/untorn/walstage"
 )
 
-// walSession is an engine with appenders.
+// walSession is an engine with appenders, and what the drive is asked beside it.
 type walSession struct {
 	c       WALConfig
 	dir     *scratch
 	o       untorn.Options
 	e       *untorn.Engine
+	d       *logDrive
+	bare    *hdrhistogram.Histogram
 	clients []*appender
 	phase   atomic.Int32
 }
 
-// RunWAL measures the log.
-func RunWAL(ctx context.Context, c WALConfig, p Progress) (r *WALResult, err error) {
-	if err := c.Validate(); err != nil {
+// RunWAL measures the log. When ctx is cancelled it returns what was measured so far, with
+// Interrupted set, and ctx's error only if that is nothing.
+func RunWAL(ctx context.Context, c WALConfig, p Progress) (*WALResult, error) {
+	rs, err := runLogs(ctx, []WALConfig{c}, p)
+	if len(rs) == 0 {
 		return nil, err
 	}
-	s := &walSession{c: c.withDefaults()}
-	defer func() { err = errors.Join(err, s.close()) }()
-	p.say("preparing", 0)
-	if err := s.open(ctx); err != nil {
-		return nil, err
-	}
-	in := s.e.Info()
-	r = &WALResult{
-		Schema: SchemaWAL, Backend: in.Backend, BackendReason: in.BackendReason, RecordBytes: s.c.RecordBytes,
-		Clients: s.c.Clients, Commit: s.c.Commit, LogCommit: in.LogCommit, Config: s.c,
-		Host: lookAt(ctx, s.dir.Path, untorn.DefaultPageSize), Started: stampNow(),
-	}
-	bare := newHistogram()
-	for i := range s.c.Repeat {
-		p.say(fmt.Sprintf("log, %d of %d", i+1, s.c.Repeat), 0.05+0.9*float64(i)/float64(s.c.Repeat))
-		var one WALInterval
-		if err = s.bareSync(ctx, bare); err == nil {
-			var profile io.Writer
-			if i == s.c.Repeat-1 {
-				profile = s.c.Profile
-			}
-			one, err = s.interval(ctx, profile)
-		}
-		if one.Records > 0 && (err == nil || len(r.Repeats) == 0) {
-			r.Repeats = append(r.Repeats, one)
-		}
-		if err != nil {
-			break
-		}
-	}
-	if len(r.Repeats) == 0 {
-		return nil, cmp.Or(err, ErrNothing)
-	}
-	r.finish(bare, ctx.Err() != nil)
-	if r.Interrupted && errors.Is(err, ctx.Err()) {
-		return r, nil
-	}
-	if err == nil && s.c.Verify {
-		p.say("reading back", 0.96)
-		if r.Verify, err = s.verify(ctx); err != nil {
-			err = fmt.Errorf("%w: %w", ErrVerify, err)
-		}
-	}
-	return r, err
+	return rs[0], err
 }
 
-func (s *walSession) open(ctx context.Context) error {
+// runLogs measures several configurations of the log, each with an engine of its own, in turns: every
+// repeat goes round all of them. Those of which nothing was measured are left out.
+func runLogs(ctx context.Context, cs []WALConfig, p Progress) (out []*WALResult, err error) {
+	var ss []*walSession
+	defer func() {
+		for _, s := range ss {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	for i, c := range cs {
+		if err := c.Validate(); err != nil {
+			return nil, err
+		}
+		p.say("preparing the log", 0.05*float64(i)/float64(len(cs)))
+		s := &walSession{c: c.withDefaults(), bare: newHistogram()}
+		ss = append(ss, s)
+		if err := s.open(ctx, len(cs)-i); err != nil {
+			return nil, err
+		}
+		r := s.describe()
+		if r.Started = stampNow(); i == 0 {
+			r.Host = lookAt(ctx, s.dir.Path, untorn.DefaultPageSize)
+		} else {
+			r.Host = out[0].Host
+		}
+		out = append(out, r)
+	}
+	err = logRounds(ctx, ss, out, p)
+	interrupted := ctx.Err() != nil
+	var measured []*WALResult
+	var done []*walSession
+	for i, r := range out {
+		if len(r.Repeats) > 0 {
+			ss[i].finish(r, interrupted)
+			measured, done = append(measured, r), append(done, ss[i])
+		}
+	}
+	switch {
+	case len(measured) == 0:
+		return nil, cmp.Or(err, ErrNothing)
+	case interrupted && errors.Is(err, ctx.Err()):
+		return measured, nil
+	case err != nil:
+		return measured, err
+	}
+	for i, s := range done {
+		if !s.c.Verify {
+			continue
+		}
+		p.say("reading back the log", 0.96)
+		v, bad := s.verify(ctx)
+		if measured[i].Verify = v; bad != nil {
+			err = errors.Join(err, fmt.Errorf("%w: %s: %w", ErrVerify, measured[i].name(), bad))
+		}
+	}
+	return measured, err
+}
+
+func logRounds(ctx context.Context, ss []*walSession, out []*WALResult, p Progress) error {
+	n := ss[0].c.Repeat
+	for round := range n {
+		for i, s := range ss {
+			share := float64(round*len(ss)+i) / float64(n*len(ss))
+			p.say(fmt.Sprintf("%s, %d of %d", cmp.Or(s.c.label, "log"), round+1, n), 0.05+0.9*share)
+			var profile io.Writer
+			if round == n-1 {
+				profile = s.c.Profile
+			}
+			in, err := s.one(ctx, profile)
+			if in.Records > 0 && (err == nil || len(out[i].Repeats) == 0) {
+				out[i].Repeats = append(out[i].Repeats, in)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// one is an interval between two measurements of its bound.
+func (s *walSession) one(ctx context.Context, profile io.Writer) (WALInterval, error) {
+	before, err := s.bound(ctx)
+	if err != nil {
+		return WALInterval{}, err
+	}
+	in, err := s.measured(ctx, profile)
+	in.WALBound = before
+	if err == nil {
+		// Nothing of ours may be under way while the drive is asked again.
+		if err = s.e.WaitDurable(ctx, s.e.EndLSN()); err == nil {
+			var after WALBound
+			if after, err = s.bound(ctx); err == nil {
+				in.WALBound = before.mean(after)
+			}
+		}
+	}
+	in.Efficiency = ratio(in.RecordsPerSecond, in.Bound)
+	return in, err
+}
+
+// bound asks the drive; a lone durable write is timed in any case.
+func (s *walSession) bound(ctx context.Context) (WALBound, error) {
+	if err := s.d.bare(ctx, max(min(s.c.Duration/4, 150*time.Millisecond), time.Millisecond), s.bare); err != nil {
+		return WALBound{}, err
+	}
+	if s.c.BoundTime <= 0 {
+		return WALBound{}, nil
+	}
+	return s.d.measure(ctx, &s.c)
+}
+
+// open makes directory, engine and appenders; so many sessions still need room.
+func (s *walSession) open(ctx context.Context, sessions int) error {
 	var err error
 	if s.dir, err = newScratch(s.c.Dir, s.c.Keep); err != nil {
 		return err
 	}
-	if err := s.dir.room(2*logKept + 512<<20); err != nil {
+	if err := s.dir.room(int64(sessions)*(logKept+320<<20) + 64<<20); err != nil {
 		return err
 	}
 	dir, err := s.dir.sub("engine")
@@ -95,13 +164,16 @@ func (s *walSession) open(ctx context.Context) error {
 	}
 	s.o = untorn.Options{
 		Dir: dir, Backend: s.c.Backend, Commit: methods[s.c.Method], LogGroups: s.c.Groups,
-		Policy: policies[s.c.Commit], Unsafe: s.c.Commit == "never",
+		Policy: policies[s.c.Commit], Unsafe: s.c.Commit == "never", Memory: 16 << 20, // there are no pages
 	}
 	if s.e, err = untorn.Open(ctx, s.o); err != nil {
 		return err
 	}
+	if s.d, err = newLogDrive(ctx, s.dir.Path, s.c.Backend); err != nil {
+		return err
+	}
 	for i := range s.c.Clients {
-		s.clients = append(s.clients, newAppender(s.e, i, s.c.RecordBytes))
+		s.clients = append(s.clients, newAppender(s.e, i, &s.c))
 	}
 	return nil
 }
@@ -111,13 +183,27 @@ func (s *walSession) close() error {
 	if s.e != nil {
 		errs = append(errs, s.e.Close(context.Background()))
 	}
+	if s.d != nil {
+		errs = append(errs, s.d.close())
+	}
 	if s.dir != nil {
 		errs = append(errs, s.dir.remove())
 	}
 	return errors.Join(errs...)
 }
 
-func (r *WALResult) finish(bare *hdrhistogram.Histogram, interrupted bool) {
+// describe is what there is to say before anything was measured.
+func (s *walSession) describe() *WALResult {
+	in := s.e.Info()
+	return &WALResult{
+		Schema: SchemaWAL, Backend: in.Backend, BackendReason: in.BackendReason, RecordBytes: s.c.RecordBytes,
+		DirectIO: in.DirectIO, DirectReason: in.DirectReason,
+		Clients: s.c.Clients, Commit: s.c.Commit, LogCommit: in.LogCommit, Config: s.c, LogBuffers: in.LogBufferBytes,
+	}
+}
+
+// finish works out what the repeats come to.
+func (s *walSession) finish(r *WALResult, interrupted bool) {
 	of := func(f func(*WALInterval) float64) MinMedMax {
 		var v []float64
 		for i := range r.Repeats {
@@ -127,52 +213,62 @@ func (r *WALResult) finish(bare *hdrhistogram.Histogram, interrupted bool) {
 	}
 	r.Spread = WALSpread{
 		RecordsPerSecond: of(func(i *WALInterval) float64 { return i.RecordsPerSecond }),
+		Bound:            of(func(i *WALInterval) float64 { return i.Bound }),
+		Efficiency:       of(func(i *WALInterval) float64 { return i.Efficiency }),
 		P50:              of(func(i *WALInterval) float64 { return i.Latency.P50 }),
 		P99:              of(func(i *WALInterval) float64 { return i.Latency.P99 }),
+		P999:             of(func(i *WALInterval) float64 { return i.Latency.P999 }),
 		CPU:              of(func(i *WALInterval) float64 { return i.CPU }),
 	}
 	r.WALInterval = r.Repeats[middle(r.Repeats, func(i WALInterval) float64 { return i.RecordsPerSecond })]
-	r.Bare, r.Interrupted = latency(bare, false), interrupted
+	r.Bare, r.Interrupted = latency(s.bare, true), interrupted
+	log := s.e.Stats().Log
+	r.LogFiles = int64(log.Segments+log.Spare) * segmentBytes
+	r.Bottleneck = r.bottleneck()
 	r.Meaning = r.meaning()
 }
 
-// interval lets all appenders run for warm-up and the duration.
-func (s *walSession) interval(ctx context.Context, profile io.Writer) (WALInterval, error) {
+// segmentBytes is the engine's default, which is what runs of the log use.
+const segmentBytes = 64 << 20
+
+// interval lets all appenders run for warm-up and the time measured.
+func (s *walSession) interval(ctx context.Context, l loadOf) (WALInterval, error) {
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	s.phase.Store(warming)
 	failed := make(chan error, len(s.clients)+2)
-	stop := make(chan struct{})
+	stop, ended := make(chan struct{}), make(chan struct{})
 	var helpers, wg sync.WaitGroup
-	helpers.Go(func() { failed <- checkpointLog(s.e, stop, logKept) })
-	all := newSteps(s.c.Duration)
-	for _, k := range s.clients {
-		k.hist = newHistogram()
-		k.step.join(all)
+	helpers.Go(func() { failed <- checkpointLog(s.e, ended, logKept) })
+	all := newSteps(l.measured)
+	begin := time.Now()
+	for i, k := range s.clients {
+		k.reset(newSchedule(begin, l.rate, 1, i, len(s.clients)), all)
 		wg.Go(func() {
-			if err := k.run(hard, &s.phase); err != nil {
+			if err := k.run(hard, &s.phase, stop); err != nil {
 				failed <- err
 			}
 		})
 	}
-	err := pass(ctx, s.c.Warmup, failed)
+	err := pass(ctx, l.warm, failed)
 	s.e.ResetDistributions()
 	a := s.snapshot()
 	s.phase.Store(measuring)
 	var series []WALSample
 	if err == nil {
-		err = profiled(profile, func() (err error) {
-			series, err = s.watch(ctx, a, all, failed)
+		err = profiled(l.profile, func() (err error) {
+			series, err = s.watch(ctx, a, l.measured, all, failed)
 			return err
 		})
 	}
 	b := s.snapshot()
 	s.phase.Store(stopping)
+	close(stop)
 	// A caller whose record is never acknowledged must not hang the run for ever.
 	guard := time.AfterFunc(stallAfter, cancel)
 	wg.Wait()
 	guard.Stop()
-	close(stop)
+	close(ended)
 	helpers.Wait()
 	close(failed)
 	for e := range failed {
@@ -187,12 +283,12 @@ func (s *walSession) interval(ctx context.Context, profile io.Writer) (WALInterv
 }
 
 // watch lets the interval pass and takes the time series.
-func (s *walSession) watch(ctx context.Context, from walSnapshot, all *steps, failed <-chan error) ([]WALSample, error) {
-	over := time.NewTimer(s.c.Duration)
+func (s *walSession) watch(ctx context.Context, from walSnapshot, d time.Duration, all *steps, failed <-chan error) ([]WALSample, error) {
+	over := time.NewTimer(d)
 	defer over.Stop()
-	tick := time.NewTicker(stepOf(s.c.Duration))
+	tick := time.NewTicker(stepOf(d))
 	defer tick.Stop()
-	series := make([]WALSample, 0, len(all.hists))
+	series := make([]WALSample, 0, int(d/stepOf(d))+2)
 	last, at := from.records, from.at
 	for {
 		select {
@@ -246,77 +342,4 @@ func pass(ctx context.Context, d time.Duration, failed <-chan error) error {
 	case err := <-failed:
 		return err
 	}
-}
-
-type walSnapshot struct {
-	at      time.Time
-	cpu     time.Duration
-	mallocs uint64
-	records uint64
-	log     walstage.Stats
-}
-
-func (s *walSession) snapshot() walSnapshot {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	n := walSnapshot{mallocs: m.Mallocs, log: s.e.Stats().Log}
-	for _, k := range s.clients {
-		n.records += k.done.Load()
-	}
-	n.cpu, n.at = cpuTime(), time.Now()
-	return n
-}
-
-func (s *walSession) evaluate(a, b walSnapshot) WALInterval {
-	in := WALInterval{Seconds: b.at.Sub(a.at).Seconds(), Records: b.records - a.records, Depth: b.log.Depth}
-	in.RiskBytes, in.RiskTime = b.log.AtRisk.MaxBytes, micros(b.log.AtRisk.MaxAge)
-	n := float64(in.Records)
-	in.RecordsPerSecond = ratio(n, in.Seconds)
-	in.BytesPerSecond = in.RecordsPerSecond * float64(s.c.RecordBytes)
-	in.CPU = ratio(micros(b.cpu-a.cpu), n)
-	in.Allocs = ratio(float64(b.mallocs-a.mallocs), n)
-	groups := float64(b.log.Groups - a.log.Groups)
-	in.GroupsPerSecond = ratio(groups, in.Seconds)
-	in.RecordsPerGroup = ratio(n, groups)
-	in.DeviceBytes = ratio(float64(b.log.GroupBytes-a.log.GroupBytes), n*float64(s.c.RecordBytes))
-	in.Group, in.GroupRecords = inMicros(b.log.GroupNanos), plain(b.log.GroupRecords)
-	in.BlockedPerRecord = ratio(micros(b.log.BlockedTime-a.log.BlockedTime), n)
-	in.BusyShare = ratio((b.log.Busy - a.log.Busy).Seconds(), in.Seconds)
-	in.hist = newHistogram()
-	for _, k := range s.clients {
-		in.hist.Merge(k.hist)
-	}
-	in.Latency = latency(in.hist, true)
-	return in
-}
-
-// bareSync adds some DSYNC writes of one block to h.
-func (s *walSession) bareSync(ctx context.Context, h *hdrhistogram.Histogram) error {
-	dir, b := s.dir.Path, s.c.Backend
-	r, err := ring.New(ring.Config{Backend: b})
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	path := dir + "/bare"
-	f, err := fsys.OS().Open(path, fsys.OpenFlags{Create: true, Direct: b != ring.Buffered})
-	if err != nil {
-		return err
-	}
-	defer fsys.OS().Remove(path)
-	defer f.Close()
-	block := int64(f.Align().Block)
-	if err := fillFile(ctx, r, f, 4<<20, 1); err != nil {
-		return err
-	}
-	op := ring.Op{Kind: ring.Write, Flags: ring.DSync, File: f, Buf: aligned.Alloc(int(block), int(block))}
-	for end := time.Now().Add(min(s.c.Duration, 300*time.Millisecond)); time.Now().Before(end); {
-		op.Off = (op.Off + block) % (4 << 20)
-		start := time.Now()
-		if err := r.Do(&op); err != nil {
-			return err
-		}
-		record(h, time.Since(start))
-	}
-	return ctx.Err()
 }

@@ -24,14 +24,25 @@ type WALConfig struct {
 	// flushed but for checkpoints, and a crash may take everything since. "" = sync.
 	Commit string `json:"commit"`
 	// Method is how groups are made durable: "auto", "dsync" or "flush". "" = auto.
-	Method  string       `json:"method"`
-	Groups  int          `json:"groups_in_flight"` // at most; 0 = the engine's default
-	Backend ring.Backend `json:"backend"`
-	Repeat  int          `json:"repeat"` // 0 = 1
-	Verify  bool         `json:"verify"`
-	Keep    bool         `json:"keep,omitempty"`
+	Method string `json:"method"`
+	Groups int    `json:"groups_in_flight"` // at most; 0 = the engine's default
+	// Rate makes it an open loop of so many records a second in all; Overload one of so many percent of
+	// what a closed loop did right before. 0 = closed loop.
+	Rate     float64 `json:"rate_records_per_second"`
+	Overload float64 `json:"overload_percent"`
+	Cores    int     `json:"cores"`         // GOMAXPROCS during the intervals; 0 = as it is
+	Zeros    int     `json:"zeros_percent"` // of a record that compress away
+	// BoundTime is how long the bound is measured, before and after each interval. 0 = 250 ms;
+	// negative = not at all.
+	BoundTime time.Duration `json:"bound_ns"`
+	Backend   ring.Backend  `json:"backend"`
+	Repeat    int           `json:"repeat"` // 0 = 1
+	Verify    bool          `json:"verify"`
+	Keep      bool          `json:"keep,omitempty"`
 	// Profile gets a CPU profile of the last measured interval. nil = none.
 	Profile io.Writer `json:"-"`
+
+	label string // in progress lines
 }
 
 func (c WALConfig) withDefaults() WALConfig {
@@ -58,6 +69,9 @@ func (c WALConfig) withDefaults() WALConfig {
 	}
 	if c.Backend == "" {
 		c.Backend = ring.Auto
+	}
+	if c.BoundTime == 0 {
+		c.BoundTime = 250 * time.Millisecond
 	}
 	return c
 }
@@ -89,6 +103,18 @@ func (c WALConfig) Validate() error {
 	if c.Duration < 0 {
 		bad("duration %v is negative", c.Duration)
 	}
+	if c.Rate < 0 || c.Overload < 0 || c.Overload > 1000 {
+		bad("rate is %v and overload %v %%, want a rate from 0 on, and 1 to 1000 %%", c.Rate, c.Overload)
+	}
+	if c.Rate > 0 && c.Overload > 0 {
+		bad("overload is of what a closed loop does: it takes no rate")
+	}
+	if c.Cores < 0 || c.Cores > 4096 {
+		bad("cores is %d, want 0 to 4096", c.Cores)
+	}
+	if c.Zeros < 0 || c.Zeros > 100 {
+		bad("zeros is %d, want 0 to 100", c.Zeros)
+	}
 	if c.Groups < 0 || c.Groups > 32 {
 		bad("groups in flight is %d, want 0 to 32", c.Groups)
 	}
@@ -109,6 +135,8 @@ type WALResult struct {
 	Schema        string `json:"schema"`
 	Backend       string `json:"backend"`
 	BackendReason string `json:"backend_reason"`
+	DirectIO      bool   `json:"direct_io"`
+	DirectReason  string `json:"direct_reason,omitempty"`
 	RecordBytes   int    `json:"record_bytes"`
 	Clients       int    `json:"clients"`
 	Commit        string `json:"commit"`
@@ -116,7 +144,13 @@ type WALResult struct {
 	WALInterval          // the median one by records_per_second
 	// Bare is one DSYNC write of a block by a lone caller, measured in the same directory before and
 	// after: what a single appender cannot beat.
-	Bare        Latency       `json:"bare_dsync_us"`
+	Bare Latency `json:"bare_dsync_us"`
+	// Bottleneck is what was short, as far as the figures tell.
+	Bottleneck string `json:"bottleneck"`
+	// LogFiles is what the log's files took in the end, LogBuffers the memory of its groups, fixed at
+	// open.
+	LogFiles    int64         `json:"log_file_bytes"`
+	LogBuffers  int64         `json:"log_buffer_bytes"`
 	Spread      WALSpread     `json:"spread"`
 	Repeats     []WALInterval `json:"repeats"`
 	Verify      *Verified     `json:"verify,omitempty"`
@@ -134,11 +168,17 @@ type WALInterval struct {
 	Records          uint64  `json:"records"`
 	RecordsPerSecond float64 `json:"records_per_second"`
 	BytesPerSecond   float64 `json:"bytes_per_second"`
-	Latency          Latency `json:"latency_us"`
-	CPU              float64 `json:"cpu_us_per_record"`
-	Allocs           float64 `json:"allocs_per_record"`
-	RecordsPerGroup  float64 `json:"records_per_group"`
-	GroupsPerSecond  float64 `json:"groups_per_second"`
+	WALBound                 // measured before and after the interval
+	// Efficiency is the share of the bound that was reached.
+	Efficiency float64 `json:"efficiency"`
+	Latency    Latency `json:"latency_us"`
+	// StartLag is how late appends of an open loop began; Overload what became of what was offered.
+	StartLag        *Latency     `json:"start_lag_us,omitempty"`
+	Overload        *WALOverload `json:"overload,omitempty"`
+	CPU             float64      `json:"cpu_us_per_record"`
+	Allocs          float64      `json:"allocs_per_record"`
+	RecordsPerGroup float64      `json:"records_per_group"`
+	GroupsPerSecond float64      `json:"groups_per_second"`
 	// DeviceBytes written to the log for each byte of a record: headers, frames and padding.
 	DeviceBytes float64 `json:"device_bytes_per_record_byte"`
 	Depth       int     `json:"groups_in_flight"`
@@ -147,11 +187,13 @@ type WALInterval struct {
 	RiskTime  float64 `json:"at_risk_us_max"`
 	// Group is what writing a group and making it durable took; several in flight can make BusyShare
 	// more than 1. BlockedPerRecord is how long an append waited for a free group or a segment.
-	Group            Quantiles   `json:"group_us"`
-	GroupRecords     Quantiles   `json:"group_records"`
-	BusyShare        float64     `json:"busy_share"`
-	BlockedPerRecord float64     `json:"blocked_us_per_record"`
-	Series           []WALSample `json:"series"`
+	Group            Quantiles `json:"group_us"`
+	GroupRecords     Quantiles `json:"group_records"`
+	BusyShare        float64   `json:"busy_share"`
+	BlockedPerRecord float64   `json:"blocked_us_per_record"`
+	// Time is where the time of a record goes.
+	Time   []WALSpent  `json:"time"`
+	Series []WALSample `json:"series"`
 
 	hist  *hdrhistogram.Histogram
 	hlog  []byte
@@ -171,7 +213,10 @@ type WALSample struct {
 // WALSpread over the repeats.
 type WALSpread struct {
 	RecordsPerSecond MinMedMax `json:"records_per_second"`
+	Bound            MinMedMax `json:"bound_records_per_second"`
+	Efficiency       MinMedMax `json:"efficiency"`
 	P50              MinMedMax `json:"latency_us_p50"`
 	P99              MinMedMax `json:"latency_us_p99"`
+	P999             MinMedMax `json:"latency_us_p999"`
 	CPU              MinMedMax `json:"cpu_us_per_record"`
 }

@@ -3,50 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 
 	"github.com/untorn/untorn/bench"
 )
-
-func runWAL(ctx context.Context, c *call) error {
-	var o bench.WALConfig
-	var to outputs
-	c.fs.StringVar(&o.Dir, "dir", "", "")
-	c.fs.Var(small{&o.RecordBytes}, "record", "")
-	c.fs.IntVar(&o.Clients, "clients", 0, "")
-	c.fs.DurationVar(&o.Duration, "duration", 0, "")
-	c.fs.DurationVar(&o.Warmup, "warmup", 0, "")
-	c.fs.StringVar(&o.Commit, "commit", "", "")
-	c.fs.StringVar(&o.Method, "method", "", "")
-	c.fs.IntVar(&o.Groups, "groups", 0, "")
-	c.fs.IntVar(&o.Repeat, "repeat", 0, "")
-	c.fs.BoolVar(&o.Verify, "verify", false, "")
-	c.fs.BoolVar(&o.Keep, "keep", false, "")
-	c.outputs(&to)
-	c.histograms(&to)
-	c.fs.StringVar(&to.profile, "cpuprofile", "", "")
-	c.backend(&o.Backend)
-	if err := c.parse(0); err != nil {
-		return err
-	}
-	if err := o.Validate(); err != nil {
-		return err
-	}
-	p, done := c.progress()
-	var r *bench.WALResult
-	err := c.profiled(to.profile, func(w io.Writer) (err error) {
-		o.Profile = w
-		r, err = bench.RunWAL(ctx, o, p)
-		return err
-	})
-	done()
-	if r == nil || len(r.Repeats) == 0 {
-		return err
-	}
-	r.Command = c.line
-	m := &bench.ModesResult{WAL: r, Meaning: r.Meaning, Command: c.line}
-	return errors.Join(err, c.deliver(&to, r, nil, r.WriteText, m), c.distributions(&to, r))
-}
 
 func runLimit(ctx context.Context, c *call) error {
 	var o bench.LimitConfig

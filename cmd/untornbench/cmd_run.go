@@ -114,7 +114,7 @@ func (c *call) deliver(to *outputs, doc any, runs []*bench.Result, text func(io.
 		err = c.write(to.html, m.WriteHTML)
 	}
 	if err == nil && to.gobench != "" {
-		err = c.write(to.gobench, func(w io.Writer) error { return bench.WriteGoBench(w, runs, m.Log()) })
+		err = c.write(to.gobench, func(w io.Writer) error { return bench.WriteGoBench(w, runs, m.Logs()...) })
 	}
 	return err
 }
@@ -140,6 +140,7 @@ func runModes(ctx context.Context, c *call) error {
 	if len(rs) > 0 && len(rs[0].Repeats) > 0 && ctx.Err() == nil && err == nil {
 		m.WAL, err = bench.RunWAL(ctx, bench.WALConfig{
 			Dir: o.Dir, Duration: o.Duration, Warmup: o.Warmup, Backend: o.Backend, Repeat: o.Repeat, Verify: o.Verify,
+			Cores: o.Cores, BoundTime: o.BoundTime,
 		}, p)
 	}
 	done()

@@ -80,5 +80,5 @@ func (c *call) sweep(ctx context.Context, s bench.SweepConfig, to outputs) error
 		return errors.Join(err, e)
 	}
 	return errors.Join(err, c.write(to.html, r.WriteHTML),
-		c.write(to.gobench, func(w io.Writer) error { return bench.WriteGoBench(w, r.Runs(), nil) }))
+		c.write(to.gobench, func(w io.Writer) error { return bench.WriteGoBench(w, r.Runs()) }))
 }

@@ -56,6 +56,7 @@ Examples
   untornbench run -mode doublewrite -dir /srv/data -json a.json
   untornbench run -overload 120              more than can be done: who waits for what
   untornbench sweep -over clients -values 1,4,16,64 -html clients.html
+  untornbench wal -sweep clients=1,4,16,64 -commit sync,async
   untornbench limit -sync                    what makes bytes durable here, and how fast
 ` + helpExit
 
@@ -165,7 +166,8 @@ Examples
 const helpWAL = `untornbench wal measures the log alone: clients append a record and wait until it is durable.
 
 usage: untornbench wal [-dir D] [-record 1024] [-clients 64] [-duration 10s] [-warmup 1s] [-repeat 1]
-         [-commit sync|async|never] [-method auto|dsync|flush] [-groups N]
+         [-commit sync|async|never[,...]] [-sweep SETTING=V,V...] [-rate R] [-overload P]
+         [-method auto|dsync|flush] [-groups N] [-cores N] [-zeros P] [-bound 250ms]
          [-backend auto|uring|threads|buffered] [-verify] [-keep] [-json FILE] [-html FILE]
          [-series FILE] [-hgrm FILE] [-hlog FILE] [-gobench FILE] [-cpuprofile FILE]
 
@@ -173,22 +175,40 @@ usage: untornbench wal [-dir D] [-record 1024] [-clients 64] [-duration 10s] [-w
   -clients N       callers, each with one record at a time (default 64)
   -commit C        sync: every append waits until its record is durable (default); async: it waits
                    only where more than 1 MiB or 10 ms of records would be at risk; never: nothing is
-                   flushed but for checkpoints, and a crash may take all since: shows what flushes cost
+                   flushed but for checkpoints, and a crash may take all since: shows what flushes cost.
+                   Several, with commas between them, are measured in turns, and compared
+  -sweep S=V,V...  the same at several values of a setting, in turns, with a curve for each -commit:
+                   clients, record, groups, cores or rate; up to 32 points, 512 MiB of disk each
+  -rate R          open loop: R records a second in all, whatever the answers; latency counts from when
+                   an append was meant to begin (default: closed loop)
+  -overload P      open loop at P percent of what a closed loop does right before: callers fall behind,
+                   and what blocks them is shown by cause
   -method M        how groups are made durable: DSYNC writes, a write and a flush, or what is faster
                    here (default auto)
   -groups N        most groups in flight (default: the engine's 4; it starts with one and adapts)
+  -cores N         GOMAXPROCS during the measured intervals (default: as it is)
+  -zeros P         percent of a record that compresses away (default 0)
+  -bound D         how long the bound is measured, before and after each interval (default 250ms;
+                   negative: not at all, and no efficiency)
   -verify          close, open again, and check every record the log still has: contents, order, and
                    that the last ones acknowledged are there
   -dir, -duration, -warmup, -repeat, -backend, -keep, -json, -html, -series, -hgrm, -hlog,
-  -gobench, -cpuprofile   as in untornbench run -h
+  -gobench, -cpuprofile   as in untornbench run -h; a sweep has no -series, -hgrm, -hlog, -cpuprofile
 
-Segments are recycled by a checkpoint every 192 MiB, as in a service that runs for long. A bare DSYNC
-write of one block is timed beside it: what a lone appender cannot beat.
+Segments are recycled by a checkpoint every 192 MiB, as in a service that runs for long. The bound is
+what bare writes through the engine's ring do with the records that all callers have under way at
+once: in one write or divided among two or four, by DSYNC or a write and a flush; the best of these.
+(With commit async and never: 1 MiB at a time.) A bare DSYNC write of one block is timed beside it:
+what a lone appender cannot beat.
 
 Examples
   untornbench wal -dir /srv/data
   untornbench wal -clients 1 -json one.json
   untornbench wal -commit async -record 200
+  untornbench wal -commit sync,async,never -repeat 3 -html commit.html
+  untornbench wal -sweep clients=1,2,4,8,16,32,64 -duration 2s -repeat 3 -html clients.html
+  untornbench wal -sweep record=128,1KiB,8KiB,64KiB -commit sync,async -duration 2s
+  untornbench wal -overload 120
 ` + helpExit
 
 const helpLimit = `untornbench limit asks the drive what it can do, through the engine's ring and nothing else of it.

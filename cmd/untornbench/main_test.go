@@ -37,7 +37,8 @@ func TestUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{"-no-such-flag"}, {"run", "-no-such-flag"}, {"wal", "-x"}, {"limit", "-x"}, {"compare", "-x"}, {"compare", "one"},
 		{"nonsense"}, {"run", "more"}, {"run", "-mode", "x"}, {"run", "-mode", "none"}, {"run", "-page", "5000"},
-		{"run", "-duration", "soon"}, {"run", "-backend", "x"}, {"wal", "-commit", "x"}, {"limit", "-depth", "-1"}, {"-size", "1XB"},
+		{"run", "-duration", "soon"}, {"run", "-backend", "x"}, {"wal", "-commit", "x"}, {"wal", "-sweep", "x=1"}, {"wal", "-sweep", "clients=1,1"}, {"wal", "-commit", "sync,sync"}, {"wal", "-rate", "5", "-overload", "5"},
+		{"wal", "-sweep", "clients=1", "-hlog", "x"}, {"run", "-reads", "100"}, {"limit", "-depth", "-1"}, {"-size", "1XB"},
 		{"run", "-overload", "120", "-rate", "5"}, {"run", "-sweep", "clients"}, {"run", "-sweep", "x=1"}, {"run", "-sweep", "clients=1", "-hlog", "x"},
 		{"sweep"}, {"sweep", "-over", "clients"}, {"sweep", "-over", "clients", "-values", "1,1"}, {"sweep", "-over", "x", "-values", "1"},
 		{"sweep", "-over", "clients", "-values", "1", "-mode", "none"}, {"sweep", "-over", "page", "-values", "5000"},
@@ -74,7 +75,7 @@ func declared(t *testing.T, name string) []string {
 	t.Helper()
 	files := map[string][2]string{
 		"run": {"cmd_run.go", "func runRun("}, "sweep": {"cmd_sweep.go", "func runSweep("}, "": {"cmd_run.go", "func (c *call) workload("},
-		"wal": {"cmd_more.go", "func runWAL("}, "limit": {"cmd_more.go", "func runLimit("}, "compare": {"cmd_more.go", "func runCompare("},
+		"wal": {"cmd_wal.go", "func runWAL("}, "limit": {"cmd_more.go", "func runLimit("}, "compare": {"cmd_more.go", "func runCompare("},
 		"recovery": {"cmd_recovery.go", "func runRecovery("},
 	}
 	_, body, ok := strings.Cut(readSource(t, files[name][0]), files[name][1])
@@ -182,7 +183,14 @@ func TestSweepAndLogReports(t *testing.T) {
 		"-html", file("w.html"), "-hgrm", file("w.hgrm"), "-hlog", file("w.hlog"), "-series", file("w.csv"), "-gobench", file("w.txt")); code != exitFine {
 		t.Errorf("wal: status %d\n%s%s", code, out, err)
 	}
-	for _, name := range []string{"a.html", "a.txt", "w.html", "w.hgrm", "w.hlog", "w.csv", "w.txt"} {
+	if code, out, err := patient(t, "wal", "-sweep", "clients=1,2", "-commit", "sync,async", "-warmup", "10ms", "-bound", "10ms", "-dir", file("work"), "-verify",
+		"-json", file("v.json"), "-html", file("v.html"), "-gobench", file("v.txt")); code != exitFine || !strings.Contains(out, "What it means") {
+		t.Errorf("wal -sweep: status %d\n%s%s", code, out, err)
+	}
+	if code, out, err := call0(t, "compare", file("v.json"), file("v.json")); code != exitFine || !strings.Contains(out, "async, clients=2: throughput") {
+		t.Errorf("compare: status %d\n%s%s", code, out, err)
+	}
+	for _, name := range []string{"v.html", "v.txt", "a.html", "a.txt", "w.html", "w.hgrm", "w.hlog", "w.csv", "w.txt"} {
 		if b, err := os.ReadFile(file(name)); err != nil || len(b) == 0 {
 			t.Errorf("%s: %d bytes, %v", name, len(b), err)
 		}

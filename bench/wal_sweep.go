@@ -1,0 +1,272 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// WALSweepConfig is the log at several values of one of its settings, by several commit policies, or
+// both. All of it is measured in turns, so that it sees the same disk.
+type WALSweepConfig struct {
+	// Base is what they have in common; its Commit is not used.
+	Base    WALConfig
+	Commits []string // a curve each; none = sync
+	// Over is one of WALSweepOver, with its Values; "" = only the commit policies are compared.
+	Over   string
+	Values []int
+}
+
+// walSetting is one thing to sweep the log over.
+type walSetting struct {
+	name, field, unit string
+	set               func(c *WALConfig, v int)
+	of                func(c *WALConfig) int
+}
+
+func walSettings() []walSetting {
+	return []walSetting{
+		{"clients", "clients", "callers", func(c *WALConfig, v int) { c.Clients = v }, func(c *WALConfig) int { return c.Clients }},
+		{"record", "record_bytes", "bytes of a record", func(c *WALConfig, v int) { c.RecordBytes = v }, func(c *WALConfig) int { return c.RecordBytes }},
+		{"groups", "groups_in_flight", "most groups in flight", func(c *WALConfig, v int) { c.Groups = v }, func(c *WALConfig) int { return c.Groups }},
+		{"cores", "cores", "cores", func(c *WALConfig, v int) { c.Cores = v }, func(c *WALConfig) int { return c.Cores }},
+		{"rate", "rate_records_per_second", "records a second offered", func(c *WALConfig, v int) { c.Rate = float64(v) },
+			func(c *WALConfig) int { return int(c.Rate) }},
+	}
+}
+
+// WALSweepOver lists what the log can be swept over.
+func WALSweepOver() []string {
+	var out []string
+	for _, s := range walSettings() {
+		out = append(out, s.name)
+	}
+	return out
+}
+
+func walSettingNamed(name string) (walSetting, bool) {
+	for _, s := range walSettings() {
+		if s.name == name {
+			return s, true
+		}
+	}
+	return walSetting{}, false
+}
+
+// maxLogPoints of one sweep: each has an engine and some 512 MiB of log.
+const maxLogPoints = 32
+
+// configs are the runs of a sweep, value by value.
+func (c *WALSweepConfig) configs() ([]WALConfig, error) {
+	set, ok := walSettingNamed(c.Over)
+	values := c.Values
+	switch {
+	case c.Over == "" && len(values) == 0:
+		values = []int{0}
+		set.set = func(*WALConfig, int) {}
+	case !ok:
+		return nil, fmt.Errorf("%w: cannot sweep the log over %q (%s)", ErrUsage, c.Over, strings.Join(WALSweepOver(), ", "))
+	}
+	commits := c.Commits
+	if len(commits) == 0 {
+		commits = []string{"sync"}
+	}
+	if n := len(values) * len(commits); n == 0 || n > maxLogPoints {
+		return nil, fmt.Errorf("%w: a sweep of %d points, want 1 to %d", ErrUsage, n, maxLogPoints)
+	}
+	var out []WALConfig
+	for i, v := range values {
+		if ok && (v < 1 || slices.Contains(values[:i], v)) {
+			return nil, fmt.Errorf("%w: value %d of %s comes twice or makes no sense", ErrUsage, v, c.Over)
+		}
+		for k, commit := range commits {
+			if slices.Contains(commits[:k], commit) {
+				return nil, fmt.Errorf("%w: commit %s comes twice", ErrUsage, commit)
+			}
+			one := c.Base
+			one.Commit = commit
+			set.set(&one, v)
+			one.label = "log, " + commit
+			if ok {
+				one.label += fmt.Sprintf(", %s=%d", c.Over, v)
+			}
+			if err := one.Validate(); err != nil {
+				return nil, fmt.Errorf("%s=%d: %w", c.Over, v, err)
+			}
+			out = append(out, one)
+		}
+	}
+	return out, nil
+}
+
+// Validate returns what is wrong; it matches ErrUsage.
+func (c WALSweepConfig) Validate() error {
+	_, err := c.configs()
+	return err
+}
+
+// WALSweepResult is a curve for each commit policy.
+type WALSweepResult struct {
+	Schema string `json:"schema"`
+	Over   string `json:"over"` // "commit" where only the policies are compared
+	// Points are value by value, and policy by policy for each.
+	Points      []WALPoint `json:"points"`
+	Meaning     string     `json:"meaning"`
+	Interrupted bool       `json:"interrupted"`
+	Command     []string   `json:"command"`
+}
+
+// WALPoint is one run of a sweep of the log.
+type WALPoint struct {
+	Value int        `json:"value"` // 0 where only commit policies are compared
+	Run   *WALResult `json:"run"`
+}
+
+// SweepWAL measures the log at several values. When ctx ends early it keeps what it has.
+func SweepWAL(ctx context.Context, c WALSweepConfig, p Progress) (*WALSweepResult, error) {
+	cs, err := c.configs()
+	if err != nil {
+		return nil, err
+	}
+	runs, err := runLogs(ctx, cs, p)
+	if len(runs) == 0 {
+		return nil, err
+	}
+	r := &WALSweepResult{Schema: SchemaWALSweep, Over: c.Over}
+	set, ok := walSettingNamed(c.Over)
+	if !ok {
+		r.Over = "commit"
+	}
+	for _, run := range runs {
+		p := WALPoint{Run: run}
+		if ok {
+			p.Value = set.of(&run.Config)
+		}
+		r.Points = append(r.Points, p)
+		r.Interrupted = r.Interrupted || run.Interrupted
+	}
+	r.Meaning = r.meaning()
+	return r, err
+}
+
+// commits in the order they first come in.
+func (r *WALSweepResult) commits() (out []string) {
+	for _, p := range r.Points {
+		if !slices.Contains(out, p.Run.Commit) {
+			out = append(out, p.Run.Commit)
+		}
+	}
+	return out
+}
+
+// of returns the points of one commit policy.
+func (r *WALSweepResult) of(commit string) (out []WALPoint) {
+	for _, p := range r.Points {
+		if p.Run.Commit == commit {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// meaning is where each curve stops paying, and what the log at its best takes.
+func (r *WALSweepResult) meaning() string {
+	var b strings.Builder
+	b.WriteString("What it means: ")
+	b.WriteString(r.Points[0].Run.Host.flushesOff())
+	var most *WALResult
+	for i, m := range r.commits() {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		points := r.of(m)
+		best := slices.MaxFunc(points, func(a, b WALPoint) int { return compareFloat(a.Run.RecordsPerSecond, b.Run.RecordsPerSecond) })
+		if most == nil {
+			most = best.Run
+		}
+		fmt.Fprintf(&b, "commit %s does %s records/s%s with a p99 of %s", m, Count(best.Run.RecordsPerSecond), r.at(best), Micros(best.Run.Latency.P99))
+		if best.Run.Bound > 0 {
+			fmt.Fprintf(&b, ", %s of its bound", Percent(best.Run.Efficiency))
+		}
+		enough := points[slices.IndexFunc(points, func(p WALPoint) bool { return p.Run.RecordsPerSecond >= 0.95*best.Run.RecordsPerSecond })]
+		if enough.Value != best.Value {
+			fmt.Fprintf(&b, " (95 %% of it or more from %d on, with a p99 of %s)", enough.Value, Micros(enough.Run.Latency.P99))
+		}
+	}
+	fmt.Fprintf(&b, ". Short of: %s. %s. %s.", most.Bottleneck, most.takes(), most.loses())
+	return b.String()
+}
+
+func (r *WALSweepResult) at(p WALPoint) string {
+	if r.Over == "commit" {
+		return ""
+	}
+	return fmt.Sprintf(" at %s=%d", r.Over, p.Value)
+}
+
+// Runs are all of a sweep's runs.
+func (r *WALSweepResult) Runs() (out []*WALResult) {
+	for _, p := range r.Points {
+		out = append(out, p.Run)
+	}
+	return out
+}
+
+// WriteText is the table for a terminal.
+func (r *WALSweepResult) WriteText(out io.Writer) error {
+	w := &writer{w: out}
+	first := r.Points[0].Run
+	w.printf("log, %s: %s\n", r.title(), first.workload(r.Over))
+	writeHost(w, &first.Host)
+	w.printf("backend %s (%s)%s, groups made durable by %s\n\n", first.Backend, first.BackendReason, indirect(first.DirectIO, first.DirectReason), first.LogCommit)
+	w.table(r.rows())
+	if r.Interrupted {
+		w.printf("\nINTERRUPTED: partial results\n")
+	}
+	w.printf("\n%s\n", r.Meaning)
+	return w.err
+}
+
+func (r *WALSweepResult) title() string {
+	set, ok := walSettingNamed(r.Over)
+	if !ok {
+		return "by commit policy"
+	}
+	return fmt.Sprintf("sweep over %s (%s)", r.Over, set.unit)
+}
+
+func (r *WALSweepResult) rows() [][]string {
+	head := []string{"records/s", "min", "max", "bound", "efficiency", "p50 us", "p99 us", "p99.9 us", "CPU us/record", "records/group", "blocked us/record"}
+	several := len(r.commits()) > 1 || r.Over == "commit"
+	if r.Over != "commit" {
+		head = append([]string{r.Over}, head...)
+	}
+	if several {
+		head = append([]string{"commit"}, head...)
+	}
+	rows := [][]string{head}
+	for _, m := range r.commits() {
+		for _, p := range r.of(m) {
+			x := p.Run
+			row := []string{
+				Count(x.RecordsPerSecond), Count(x.Spread.RecordsPerSecond.Min), Count(x.Spread.RecordsPerSecond.Max), dash(x.Bound),
+				Percent(x.Efficiency), Count(x.Latency.P50), Count(x.Latency.P99), Count(x.Latency.P999),
+				fmt.Sprintf("%.2f", x.CPU), fmt.Sprintf("%.1f", x.RecordsPerGroup), dash(x.BlockedPerRecord),
+			}
+			if x.Bound == 0 {
+				row[4] = "-"
+			}
+			if r.Over != "commit" {
+				row = append([]string{strconv.Itoa(p.Value)}, row...)
+			}
+			if several {
+				row = append([]string{m}, row...)
+			}
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}

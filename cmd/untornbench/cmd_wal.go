@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/untorn/untorn/bench"
+)
+
+func runWAL(ctx context.Context, c *call) error {
+	var o bench.WALConfig
+	var to outputs
+	var commits, sweep string
+	c.fs.StringVar(&o.Dir, "dir", "", "")
+	c.fs.Var(small{&o.RecordBytes}, "record", "")
+	c.fs.IntVar(&o.Clients, "clients", 0, "")
+	c.fs.DurationVar(&o.Duration, "duration", 0, "")
+	c.fs.DurationVar(&o.Warmup, "warmup", 0, "")
+	c.fs.StringVar(&commits, "commit", "", "")
+	c.fs.StringVar(&o.Method, "method", "", "")
+	c.fs.IntVar(&o.Groups, "groups", 0, "")
+	c.fs.Float64Var(&o.Rate, "rate", 0, "")
+	c.fs.Float64Var(&o.Overload, "overload", 0, "")
+	c.fs.StringVar(&sweep, "sweep", "", "")
+	c.fs.IntVar(&o.Cores, "cores", 0, "")
+	c.fs.IntVar(&o.Zeros, "zeros", 0, "")
+	c.fs.DurationVar(&o.BoundTime, "bound", 0, "")
+	c.fs.IntVar(&o.Repeat, "repeat", 0, "")
+	c.fs.BoolVar(&o.Verify, "verify", false, "")
+	c.fs.BoolVar(&o.Keep, "keep", false, "")
+	c.outputs(&to)
+	c.histograms(&to)
+	c.fs.StringVar(&to.profile, "cpuprofile", "", "")
+	c.backend(&o.Backend)
+	if err := c.parse(0); err != nil {
+		return err
+	}
+	if sweep != "" || strings.Contains(commits, ",") {
+		return c.sweepWAL(ctx, o, to, sweep, commits)
+	}
+	o.Commit = commits
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	p, done := c.progress()
+	var r *bench.WALResult
+	err := c.profiled(to.profile, func(w io.Writer) (err error) {
+		o.Profile = w
+		r, err = bench.RunWAL(ctx, o, p)
+		return err
+	})
+	done()
+	if r == nil {
+		return err
+	}
+	r.Command = c.line
+	m := &bench.ModesResult{WAL: r, Meaning: r.Meaning, Command: c.line}
+	return errors.Join(err, c.deliver(&to, r, nil, r.WriteText, m), c.distributions(&to, r))
+}
+
+// sweepWAL is wal -sweep, and wal with several commit policies.
+func (c *call) sweepWAL(ctx context.Context, o bench.WALConfig, to outputs, sweep, commits string) error {
+	if to.hgrm != "" || to.hlog != "" || to.series != "" || to.profile != "" {
+		return fmt.Errorf("%w: a sweep has no -hgrm, -hlog, -series or -cpuprofile: they are of one run", bench.ErrUsage)
+	}
+	s := bench.WALSweepConfig{Base: o}
+	for m := range strings.SplitSeq(commits, ",") {
+		if m != "" {
+			s.Commits = append(s.Commits, m)
+		}
+	}
+	if sweep != "" {
+		var err error
+		if s.Over, s.Values, err = bench.ParseSweep(sweep); err != nil {
+			return err
+		}
+	}
+	if err := s.Validate(); err != nil { // before a progress line
+		return err
+	}
+	p, done := c.progress()
+	r, err := bench.SweepWAL(ctx, s, p)
+	done()
+	if r == nil {
+		return err
+	}
+	r.Command = c.line
+	if e := c.report(to.json, r, r.WriteText); e != nil {
+		return errors.Join(err, e)
+	}
+	return errors.Join(err, c.write(to.html, r.WriteHTML),
+		c.write(to.gobench, func(w io.Writer) error { return bench.WriteGoBench(w, nil, r.Runs()...) }))
+}
