@@ -41,6 +41,8 @@ type Config struct {
 	// Command starts a child of torture (see torture.Config).
 	Command []string  `json:"-"`
 	Stderr  io.Writer `json:"-"`
+
+	controls []string // of a test; nil = those of the mode
 }
 
 func (c Config) withDefaults() Config {
@@ -93,6 +95,16 @@ func (c *Config) explored() []untorn.Mode {
 		return []untorn.Mode{untorn.ModeDoublewrite, untorn.ModeAtomic}
 	}
 	return []untorn.Mode{c.Mode}
+}
+
+// controlsOf are broken variants of rules that a mode rests on: who finds them would find others.
+// docs/faults.md has them all.
+func controlsOf(m untorn.Mode) []string {
+	all := []string{"dest-before-flush", "ack-early", "reuse-early"}
+	if m == untorn.ModeFullpage || m == untorn.ModeShadow {
+		all = append(all, "image-skipped")
+	}
+	return all
 }
 
 // withoutCopy reports whether pages may be written without a second copy.

@@ -71,6 +71,7 @@ type Place struct {
 // Control is a broken variant of the protocol, and whether the explorer convicted it.
 type Control struct {
 	Mutant  string  `json:"mutant"`
+	Mode    string  `json:"mode"` // whose rule it breaks
 	Found   bool    `json:"found"`
 	States  int64   `json:"states"`
 	Elapsed float64 `json:"elapsed_seconds"`

@@ -7,11 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/explore"
 	"github.com/untorn/untorn/torture"
 )
 
@@ -67,6 +69,22 @@ func TestRun(t *testing.T) {
 	if testing.Short() {
 		t.Skip("explores and kills for seconds")
 	}
+	for _, c := range []struct {
+		mode     untorn.Mode
+		controls []string // one is enough where images would take ten seconds
+		explore  time.Duration
+	}{
+		{untorn.ModeDoublewrite, nil, time.Second},
+		{untorn.ModeFullpage, []string{"ack-early"}, time.Second / 4},
+		{untorn.ModeShadow, []string{"ack-early"}, time.Second / 4},
+	} {
+		t.Run(string(c.mode), func(t *testing.T) {
+			testRun(t, Config{Mode: c.mode, controls: c.controls, Explore: c.explore})
+		})
+	}
+}
+
+func testRun(t *testing.T, c Config) {
 	dir := t.TempDir()
 	mine := filepath.Join(dir, "mine")
 	if err := os.WriteFile(mine, []byte("x"), 0o600); err != nil {
@@ -74,21 +92,30 @@ func TestRun(t *testing.T) {
 	}
 	out := filepath.Join(t.TempDir(), "profile.json")
 	var steps []string
-	p, err := Run(t.Context(), Config{
-		Dir: dir, WALDir: filepath.Join(dir, "w"), Explore: time.Second, Rounds: 2, Quick: true,
-		Done: func(step, _ string, p *Profile) error {
-			steps = append(steps, step)
-			if p.Verdict != Incomplete {
-				t.Errorf("after step %s it is %s already", step, p.Verdict)
-			}
-			return p.Save(out)
-		},
-	})
+	c.Dir, c.WALDir, c.Rounds, c.Quick = dir, filepath.Join(dir, "w"), 2, true
+	c.Done = func(step, _ string, p *Profile) error {
+		steps = append(steps, step)
+		if p.Verdict != Incomplete {
+			t.Errorf("after step %s it is %s already", step, p.Verdict)
+		}
+		return p.Save(out)
+	}
+	p, err := Run(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if strings.Join(steps, " ") != "stack control explore torture" || len(p.Tortured) != 3 || len(p.Explored) != 1 || len(p.Places) != 2 {
 		t.Fatalf("steps %v, %+v", steps, p)
+	}
+	for _, x := range p.Explored {
+		if x.Mode != string(c.Mode) || x.Violations > 0 {
+			t.Errorf("explored %+v", x)
+		}
+	}
+	for _, x := range p.Tortured {
+		if r := x.Result; r.Mode != string(c.Mode) || r.Rounds == 0 || r.Violations > 0 {
+			t.Errorf("tortured, %s: %+v", x.What, r)
+		}
 	}
 	if p.Verdict == Incomplete || p.Finished == "" {
 		t.Errorf("%s: %q", p.Verdict, p.Reasons)
@@ -122,6 +149,22 @@ func TestRun(t *testing.T) {
 	var b bytes.Buffer
 	if err := p.Write(&b); err != nil || !strings.Contains(b.String(), "convicted, as it must be") {
 		t.Errorf("%v:\n%s", err, &b)
+	}
+}
+
+// TestControlsOf: a mode that logs page images is certified by an explorer that finds a missing one.
+func TestControlsOf(t *testing.T) {
+	for mode, want := range map[untorn.Mode]bool{untorn.ModeDoublewrite: false, untorn.ModeAtomic: false,
+		untorn.ModeAuto: false, untorn.ModeFullpage: true, untorn.ModeShadow: true} {
+		cs := controlsOf(mode)
+		if slices.Contains(cs, "image-skipped") != want || len(cs) < 3 {
+			t.Errorf("%s: %v", mode, cs)
+		}
+		for _, m := range cs {
+			if err := (explore.Options{Mutant: m}).Validate(); err != nil {
+				t.Errorf("%s: %v", mode, err)
+			}
+		}
 	}
 }
 

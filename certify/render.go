@@ -38,7 +38,7 @@ func (p *Profile) Write(w io.Writer) error {
 		if !c.Found {
 			how = "NOT FOUND"
 		}
-		fmt.Fprintf(t, "  control\tdoublewrite\t%d\t-\t-\t%.1f\tbroken variant %s: %s\n", c.States, c.Elapsed, c.Mutant, how)
+		fmt.Fprintf(t, "  control\t%s\t%d\t-\t-\t%.1f\tbroken variant %s: %s\n", c.Mode, c.States, c.Elapsed, c.Mutant, how)
 	}
 	for _, x := range p.Explored {
 		fmt.Fprintf(t, "  explore\t%s\t%d\t%d\t%d\t%.1f\tsimulated power cuts, %d runs from seed %d\n", x.Mode, x.States, x.Kills, x.Violations,

@@ -141,14 +141,14 @@ func (r *runner) look(ctx context.Context) (string, error) {
 		r.c.PageBytes, r.p.Places[0].Atomic.Answer), nil
 }
 
-// controls are broken variants of three rules; each is convicted in a second or two. docs/faults.md
-// has them all.
-var controls = []string{"dest-before-flush", "ack-early", "reuse-early"}
-
-const controlBudget = 30 * time.Second
+// controlBudget is many times what a control takes: a second or two, with images ten.
+const controlBudget = 2 * time.Minute
 
 func (r *runner) control(ctx context.Context) (string, error) {
-	states := int64(0)
+	states, controls := int64(0), r.c.controls
+	if controls == nil {
+		controls = controlsOf(r.c.Mode)
+	}
 	for _, m := range controls {
 		x, err := explore.Run(ctx, explore.Options{Mutant: m, Seed: r.c.Seed, Budget: controlBudget})
 		if err != nil {
@@ -158,7 +158,7 @@ func (r *runner) control(ctx context.Context) (string, error) {
 			return "", ctx.Err()
 		}
 		states += x.States
-		r.p.Controls = append(r.p.Controls, Control{Mutant: m, Found: x.Violations > 0, States: x.States, Elapsed: x.Elapsed})
+		r.p.Controls = append(r.p.Controls, Control{Mutant: m, Mode: x.Mode, Found: x.Violations > 0, States: x.States, Elapsed: x.Elapsed})
 		r.say("control", m)
 	}
 	return fmt.Sprintf("%d broken variants, found within %d states", len(controls), states), nil
