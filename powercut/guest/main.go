@@ -98,10 +98,20 @@ func place(j tape.Job) (nodes, func() error, error) {
 		return nodes{}, nil, err
 	}
 	f.Close()
+	if err := stablePages("vda"); err != nil {
+		return nodes{}, nil, err
+	}
 	if j.Recorder != "dm" {
 		return nodes{disk + "1", disk + "2"}, func() error { return nil }, nil
 	}
 	return record(disk, "/dev/vdb")
+}
+
+// stablePages makes file systems of a disk leave alone what is being written to it, as they do for disks
+// with checksums. Otherwise a page of the page cache may change between the moment the disk takes it and
+// the moment it is logged, and the log tells of contents that the disk did not have yet.
+func stablePages(disk string) error {
+	return os.WriteFile("/sys/block/"+disk+"/queue/stable_writes", []byte("1"), 0)
 }
 
 // record maps the disk through dm-log-writes, and its partitions above that.

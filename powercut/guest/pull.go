@@ -27,6 +27,9 @@ func pulled(j tape.Job) error {
 		return err
 	}
 	f.Close()
+	if err := stablePages("vda"); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(mountPoint, 0o755); err != nil {
 		return err
 	}
