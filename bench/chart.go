@@ -87,7 +87,7 @@ func nine(p float64) float64 { return 100 / max(100-p, 1e-4) }
 const (
 	chartWidth, chartHeight             = 720.0, 340.0
 	marginLeft, marginRight             = 88.0, 24.0
-	marginTop, marginBottom             = 34.0, 60.0
+	marginTop, marginBottom             = 40.0, 60.0
 	barHeight, barGap, barLeft, barText = 22.0, 12.0, 150.0, 260.0
 )
 
@@ -104,7 +104,7 @@ func (d *drawing) text(x, y float64, class, s string) {
 func lineChart(title string, x, y axis, cs []curve) template.HTML {
 	var d drawing
 	d.f(`<svg viewBox="0 0 %g %g" role="img" aria-label="%s">`, chartWidth, chartHeight, html.EscapeString(title))
-	d.text(4, marginTop-14, "start", y.title)
+	d.text(4, marginTop-20, "start", y.title)
 	d.text(chartWidth-marginRight, chartHeight-8, "end", x.title)
 	for _, t := range y.ticks {
 		p := y.pos(t.at)

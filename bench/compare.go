@@ -13,12 +13,16 @@ var ErrDifferent = errors.New("not comparable")
 
 // Change is one figure of two results.
 type Change struct {
-	What string
-	Unit string
-	A, B MinMedMax
-	N    [2]int // measurements behind each
-	More bool   // more is better
+	What string    `json:"what"`
+	Unit string    `json:"unit"`
+	A    MinMedMax `json:"a"`
+	B    MinMedMax `json:"b"`
+	N    [2]int    `json:"repeats"`        // measurements behind each
+	More bool      `json:"more_is_better"` // or less is
 }
+
+// shown is whether a difference is.
+func (c Change) shown() bool { return min(c.N[0], c.N[1]) >= 3 && c.A.Median != 0 && !c.A.overlap(c.B) }
 
 // Verdict says what the two ranges allow to be said.
 func (c Change) Verdict() string {
@@ -114,6 +118,15 @@ func Compare(a, b any, force bool) (changes []Change, differ []string, err error
 			}
 		}
 		return changes, differ, refuse(differ, force)
+	case *RecoveryResult:
+		y, ok := b.(*RecoveryResult)
+		if !ok {
+			break
+		}
+		p, q := x.Config, y.Config
+		p.Dir, q.Dir, p.Repeat, q.Repeat, p.Keep, q.Keep = "", "", 0, 0, false, false
+		differ = append(x.Host.different(y.Host), differences(p, q)...)
+		return recoveryChanges(x, y), differ, refuse(differ, force)
 	case *WALSweepResult:
 		y, ok := b.(*WALSweepResult)
 		if !ok || len(x.Points) == 0 || len(y.Points) == 0 {

@@ -98,6 +98,11 @@ func TestLoad(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	crash := filepath.Join(dir, "crash")
+	writeFile(t, crash, func(b *bytes.Buffer) error { return WriteJSON(b, recoveryOf()) })
+	if r, err := CompareFiles(crash, crash, false); err != nil || len(r.Changes) != 2 || r.Changes[0].Shown || r.Changes[0].Percent != 0 {
+		t.Errorf("opens after a crash: %+v, %v", r, err)
+	}
 	for name, text := range map[string]string{"empty": "", "other": `{"schema":"x"}`, "broken": `{"schema":`} {
 		p := filepath.Join(dir, name)
 		writeFile(t, p, func(b *bytes.Buffer) error { b.WriteString(text); return nil })

@@ -22,7 +22,7 @@ func WriteJSON(w io.Writer, v any) error {
 var ErrSchema = errors.New("not a result of untornbench")
 
 // Load reads a document back: a *Result, *WALResult, *LimitResult, *ModesResult,
-// *SweepResult or *WALSweepResult.
+// *SweepResult, *WALSweepResult or *RecoveryResult.
 func Load(path string) (any, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -46,6 +46,8 @@ func Load(path string) (any, error) {
 		v = new(ModesResult)
 	case SchemaSweep:
 		v = new(SweepResult)
+	case SchemaRecovery:
+		v = new(RecoveryResult)
 	case SchemaWALSweep:
 		v = new(WALSweepResult)
 	default:

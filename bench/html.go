@@ -30,6 +30,8 @@ type reportData struct {
 	Table     [][]string
 	Facts     [][2]string
 	Sweep     *sweepData
+	Charts    []chartBox
+	Tables    []tableBox
 	Time      template.HTML
 	Latency   template.HTML
 	Overload  [][2]string
@@ -91,7 +93,7 @@ func (m *ModesResult) report() (*reportData, error) {
 		d.runs(runs)
 	case m.WAL != nil:
 		d.Title = "untornbench: the log"
-		d.Sub, d.Method = m.WAL.workload("-"), m.WAL.method()
+		d.Sub, d.Method = m.WAL.workload(), m.WAL.method()
 		d.Host, d.Config, d.Generated = hostRows(&m.WAL.Host), fieldRows(m.WAL.Config), m.WAL.Started
 	default:
 		return nil, fmt.Errorf("a report of nothing")

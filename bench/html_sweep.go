@@ -35,7 +35,7 @@ type sweepPoint struct {
 // draw makes the two charts.
 func (s *sweepData) draw(over, unit, per string, lines []sweepLine) {
 	var rate, lat []curve
-	top, lo, hi := 1.0, 0.0, 1.0
+	top, least, lo, hi := 1.0, 0.0, 0.0, 1.0
 	for _, l := range lines {
 		solid := curve{name: l.name, class: l.class, marks: true}
 		bound := curve{name: l.name + ", bound", class: l.class, dashed: true}
@@ -51,6 +51,11 @@ func (s *sweepData) draw(over, unit, per string, lines []sweepLine) {
 			p50.points = append(p50.points, [2]float64{p.value, low})
 			p99.points = append(p99.points, [2]float64{p.value, high})
 			top, hi = max(top, p.rate, p.bound, p.spread.Max), max(hi, high)
+			for _, v := range []float64{p.rate, p.spread.Min} {
+				if v > 0 && (least == 0 || v < least) {
+					least = v
+				}
+			}
 			if lo == 0 || low < lo {
 				lo = low
 			}
@@ -61,6 +66,10 @@ func (s *sweepData) draw(over, unit, per string, lines []sweepLine) {
 	x.title = unit
 	y := linear(top, chartHeight-marginBottom, marginTop, Count)
 	y.title = per
+	if least > 0 && top >= 50*least { // or the lower curves would lie on the axis
+		y = decades(least, top, chartHeight-marginBottom, marginTop, Count)
+		y.title = per + ", logarithmic"
+	}
 	s.Throughput = lineChart(per+" against "+over, x, y, rate)
 	y = decades(lo, hi, chartHeight-marginBottom, marginTop, decadeLabel)
 	y.title = "latency"

@@ -10,7 +10,7 @@ import (
 // wal fills in what is shown of one measurement of the log.
 func (d *reportData) wal(r *WALResult) {
 	d.WAL = r.figures()
-	label := Count(r.RecordsPerSecond) + " records/s" + ofBound(r.Bound, r.Efficiency)
+	label := Count(r.RecordsPerSecond) + "/s" + ofBound(r.Bound, r.Efficiency)
 	s := r.Spread.RecordsPerSecond
 	d.WALBars = barChart("records per second, with their bound", []bar{{"log", r.RecordsPerSecond, s.Min, s.Max, r.Bound, label, 0}}, 0)
 	d.WALCurve = latencyChart("latency of an append by percentile", []curve{
@@ -39,7 +39,7 @@ func (r *WALSweepResult) WriteHTML(w io.Writer) error {
 	first := r.Points[0].Run
 	set, over := walSettingNamed(r.Over)
 	d := &reportData{
-		Title: "untornbench: the log, " + r.title(), Sub: first.workload(r.Over), Meaning: r.Meaning, Of: "record", Method: r.method(),
+		Title: "untornbench: the log, " + r.title(), Sub: first.workload(r.varied()...), Meaning: r.Meaning, Of: "record", Method: r.method(),
 		Host: hostRows(&first.Host), Config: fieldRows(first.Config), Command: strings.Join(quoted(r.Command), " "), Generated: first.Started,
 	}
 	set2 := func(field, text string) {
@@ -72,7 +72,7 @@ func (r *WALSweepResult) WriteHTML(w io.Writer) error {
 			values = append(values, fmt.Sprint(p.Value))
 			spent = append(spent, spentRow{name, walSpent(x.Time)})
 			s := x.Spread.RecordsPerSecond
-			bars = append(bars, bar{name, x.RecordsPerSecond, s.Min, s.Max, x.Bound, Count(x.RecordsPerSecond) + " records/s" + ofBound(x.Bound, x.Efficiency), i})
+			bars = append(bars, bar{name, x.RecordsPerSecond, s.Min, s.Max, x.Bound, Count(x.RecordsPerSecond) + "/s" + ofBound(x.Bound, x.Efficiency), i})
 			d.warnOf("commit "+m, x.Interrupted, x.Host.FlushesOff, x.Verify)
 		}
 		set2(set.field, strings.Join(values, ", "))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -18,8 +19,10 @@ type LimitConfig struct {
 	Dir       string `json:"dir"`
 	PageBytes int    `json:"page_bytes"`  // 0 = 16 KiB
 	Batch     int    `json:"batch_pages"` // pages a flush, and of a sequential write; 0 = 1 MiB of them
-	Depth     int    `json:"depth"`       // random writes in flight; 0 = 32
-	SizeBytes int64  `json:"size_bytes"`  // of the file random writes go to; 0 = 512 MiB, the most
+	// Depths are those of random and sequential writes side by side; none = 1, 8, 32 and 128.
+	Depths    []int `json:"depths"`
+	Depth     int   `json:"depth"`      // random writes in flight; 0 = 32
+	SizeBytes int64 `json:"size_bytes"` // of the file random writes go to; 0 = 512 MiB, the most
 	// Duration of each measurement in each round. 0 = 400 ms.
 	Duration time.Duration `json:"duration_ns"`
 	Repeat   int           `json:"repeat"` // rounds, every measurement once in each; 0 = 3
@@ -42,6 +45,10 @@ func (c LimitConfig) withDefaults() LimitConfig {
 	if c.Depth == 0 {
 		c.Depth = 32
 	}
+	if len(c.Depths) == 0 {
+		c.Depths = []int{1, 8, 32, 128}
+	}
+	c.Depths = slices.Sorted(slices.Values(c.Depths))
 	if c.SizeBytes == 0 {
 		c.SizeBytes = maxRandomBytes
 	}
@@ -73,6 +80,12 @@ func (c LimitConfig) Validate() error {
 	if c.Depth < 1 || c.Depth > 256 {
 		bad("depth is %d, want 1 to 256", c.Depth)
 	}
+	for i, n := range c.Depths {
+		if n < 1 || n > 256 || i > 0 && n == c.Depths[i-1] {
+			bad("depths are %v, want each once, from 1 to 256", c.Depths)
+			break
+		}
+	}
 	if c.Repeat < 1 || c.Repeat > 1000 {
 		bad("repeat is %d, want 1 to 1000", c.Repeat)
 	}
@@ -103,18 +116,21 @@ type LimitResult struct {
 	RandomCPU       float64 `json:"random_cpu_us_per_page"`
 	SequentialBytes float64 `json:"sequential_bytes_per_second"`
 	// Flush is a flush after one page; FlushAfter the same after so many.
-	Flush      Latency              `json:"flush_us"`
-	FlushAfter []FlushAfter         `json:"flush_after"`
-	DSync      Latency              `json:"dsync_us"` // one page with RWF_DSYNC
-	Bounds                          // in pages a second
-	Spread     map[string]MinMedMax `json:"spread"`
-	SyncTable  []SyncRow            `json:"sync,omitempty"`
-	FIO        *FIO                 `json:"fio,omitempty"`
+	Flush      Latency      `json:"flush_us"`
+	FlushAfter []FlushAfter `json:"flush_after"`
+	DSync      Latency      `json:"dsync_us"` // one page with RWF_DSYNC
+	Bounds                  // in pages a second
+	// ByDepth is what the drive does with so many writes in flight.
+	ByDepth   []DepthRow           `json:"by_depth"`
+	Spread    map[string]MinMedMax `json:"spread"`
+	SyncTable []SyncRow            `json:"sync,omitempty"`
+	FIO       *FIO                 `json:"fio,omitempty"`
 
 	Interrupted bool        `json:"interrupted"`
 	Host        Host        `json:"host"`
 	Config      LimitConfig `json:"config"`
 	Command     []string    `json:"command"`
+	Meaning     string      `json:"meaning"`
 	Started     string      `json:"started"`
 }
 
@@ -174,6 +190,7 @@ func Limit(ctx context.Context, c LimitConfig, p Progress) (r *LimitResult, err 
 		return nil, err
 	}
 	l.finish(r)
+	r.Meaning = r.meaning()
 	if err == nil && l.c.Sync {
 		p.say("ways to make bytes durable", l.done/l.steps)
 		r.SyncTable, err = syncTable(ctx, l.d.ring, l.dir.Path, l.c)
@@ -192,15 +209,16 @@ func (l *limiter) open(ctx context.Context) error {
 	if err := l.dir.room(min(l.c.SizeBytes, maxRandomBytes) + seqFileBytes + 64<<20); err != nil {
 		return err
 	}
-	l.steps = float64(l.c.Repeat*8 + 2)
+	l.steps = float64(l.c.Repeat*(8+len(l.c.Depths)) + 2)
 	l.after = map[int]*hdrhistogram.Histogram{}
 	for _, n := range flushPages(l.c.Batch) {
 		l.after[n] = newHistogram()
 	}
 	l.dsync = newHistogram()
 	l.d, err = newDrive(ctx, l.dir.Path, driveConfig{
-		page: l.c.PageBytes, batch: l.c.Batch, depth: l.c.Depth, batches: batchesInFlight, bytes: l.c.SizeBytes, backend: l.c.Backend, seed: l.c.Seed,
+		page: l.c.PageBytes, batch: l.c.Batch, depth: max(l.c.Depth, slices.Max(l.c.Depths)), batches: batchesInFlight, bytes: l.c.SizeBytes, backend: l.c.Backend, seed: l.c.Seed,
 	})
+	l.d.c.depth = l.c.Depth // there is memory for the deepest
 	return err
 }
 
@@ -246,6 +264,9 @@ func (l *limiter) round(ctx context.Context, r *LimitResult) error {
 	if err := l.d.durable(ctx, l.c.Duration/2, l.dsync); err != nil {
 		return err
 	}
+	if err := l.depths(ctx); err != nil {
+		return err
+	}
 	if l.c.NoFIO {
 		return nil
 	}
@@ -276,6 +297,7 @@ func (l *limiter) finish(r *LimitResult) {
 		r.FlushAfter = append(r.FlushAfter, FlushAfter{k, latency(l.after[k], false)})
 	}
 	r.Flush, r.DSync = r.FlushAfter[0].Flush, latency(l.dsync, false)
+	l.byDepth(r)
 	if r.FIO != nil {
 		r.FIO.finish(l.values)
 	}
@@ -285,9 +307,10 @@ func (l *limiter) finish(r *LimitResult) {
 func (d *drive) flushes(ctx context.Context, t time.Duration, n int, h *hdrhistogram.Histogram) error {
 	flush := ring.Op{Kind: ring.DataSync, File: d.rand}
 	pages := d.c.bytes / int64(d.c.page)
+	bufs := d.pages[:d.c.depth]
 	ops := make([]*ring.Op, n)
 	for i := range ops {
-		b := d.pages[i%len(d.pages)]
+		b := bufs[i%len(bufs)]
 		ops[i] = &ring.Op{Kind: ring.Write, File: d.rand, Buf: b.mem, Fixed: b.fixed, Done: d.comps}
 	}
 	for end := time.Now().Add(t); time.Now().Before(end); {
@@ -296,7 +319,7 @@ func (d *drive) flushes(ctx context.Context, t time.Duration, n int, h *hdrhisto
 		}
 		var failed error
 		for at := 0; at < n; {
-			k := min(n-at, len(d.pages))
+			k := min(n-at, len(bufs))
 			for _, op := range ops[at : at+k] {
 				op.Off = d.rng.Int64N(pages) * int64(d.c.page)
 			}

@@ -155,7 +155,7 @@ func (r *WALResult) meaning() string {
 // loses is what a power cut can take.
 func (r *WALResult) loses() string {
 	if r.Commit == "sync" {
-		return "A power cut " + losesNothing
+		return "With commit sync a power cut " + losesNothing
 	}
 	return fmt.Sprintf("With commit %s a power cut takes what was not durable yet: up to %s, %s old, in this run", r.Commit, FormatBytes(r.RiskBytes), Micros(r.RiskTime))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/untorn/untorn"
@@ -12,9 +13,6 @@ import (
 	"github.com/untorn/untorn/pageimage/codecs"
 	"github.com/untorn/untorn/ring"
 )
-
-// SchemaRecovery is the schema of a RecoveryResult.
-const SchemaRecovery = "untornbench recovery 1"
 
 // RecoveryConfig measures how long an open takes after a crash, against the size of the log since the
 // last checkpoint. The zero value of a field means its default.
@@ -74,6 +72,7 @@ func (c RecoveryConfig) Validate() error {
 // RecoveryPoint is one crash and the open after it.
 type RecoveryPoint struct {
 	Mode     Mode    `json:"mode"`
+	Asked    int64   `json:"asked_log_bytes"`
 	LogBytes int64   `json:"log_bytes"` // from the last checkpoint to the end
 	Images   int64   `json:"page_images"`
 	Restored int     `json:"pages_written"` // by recovery, of any source
@@ -91,6 +90,8 @@ type RecoveryResult struct {
 	Points      []RecoveryPoint `json:"points"`
 	Interrupted bool            `json:"interrupted"`
 	Command     []string        `json:"command"`
+	Meaning     string          `json:"meaning"`
+	Started     string          `json:"started"`
 }
 
 // Recovery measures opens after crashes. When ctx is cancelled it returns what there is.
@@ -110,7 +111,7 @@ func Recovery(ctx context.Context, c RecoveryConfig, p Progress) (*RecoveryResul
 	if err := root.room(3*most + 256<<20); err != nil {
 		return nil, errors.Join(err, root.remove())
 	}
-	r := &RecoveryResult{Schema: SchemaRecovery, Config: c, Host: lookAt(ctx, root.Path, c.PageBytes)}
+	r := &RecoveryResult{Schema: SchemaRecovery, Config: c, Host: lookAt(ctx, root.Path, c.PageBytes), Started: stampNow()}
 	done, all := 0, len(c.LogBytes)*len(c.Modes)*c.Repeat
 	for _, n := range c.LogBytes {
 		for _, m := range c.Modes {
@@ -135,8 +136,9 @@ func Recovery(ctx context.Context, c RecoveryConfig, p Progress) (*RecoveryResul
 		}
 	}
 	if len(r.Points) == 0 {
-		r, err = nil, ctx.Err()
+		return nil, errors.Join(ctx.Err(), root.remove())
 	}
+	r.Meaning = r.meaning()
 	return r, errors.Join(err, root.remove())
 }
 
@@ -176,7 +178,7 @@ func (c *RecoveryConfig) crash(ctx context.Context, root *scratch, m Mode, logBy
 		return x, err
 	}
 	r := e.Report()
-	x = RecoveryPoint{Mode: m, LogBytes: int64(r.Log.End - r.Log.Start), Images: r.Images, Restored: r.Installed, Open: time.Since(begun).Seconds()}
+	x = RecoveryPoint{Mode: m, Asked: logBytes, LogBytes: int64(r.Log.End - r.Log.Start), Images: r.Images, Restored: r.Installed, Open: time.Since(begun).Seconds()}
 	x.LogSpeed = ratio(float64(x.LogBytes), x.Open)
 	begun = time.Now()
 	for _, rerr := range e.Replay(ctx) {
@@ -250,7 +252,52 @@ func (r *RecoveryResult) WriteText(out io.Writer) error {
 	if r.Interrupted {
 		w.printf("\nINTERRUPTED: partial results\n")
 	}
+	w.printf("\n%s\n", r.Meaning)
 	return w.err
+}
+
+// meaning is the slowest open, and what would shorten it.
+func (r *RecoveryResult) meaning() string {
+	worst := slices.MaxFunc(r.Points, func(a, b RecoveryPoint) int { return compareFloat(a.Open, b.Open) })
+	return fmt.Sprintf("What it means: %safter a crash with %s of log since the last checkpoint an open in mode %s takes %.2f s, %s of log a second, "+
+		"and reading the records %.2f s more; a checkpoint every N bytes of log bounds both, and the log that is kept.",
+		r.Host.flushesOff(), FormatBytes(worst.LogBytes), worst.Mode, worst.Open, FormatBytes(int64(worst.LogSpeed)), worst.Replay)
+}
+
+// spreads are the opens of each mode and size, in the order they come in.
+func (r *RecoveryResult) spreads() (order []string, by map[string][]RecoveryPoint) {
+	by = map[string][]RecoveryPoint{}
+	for _, p := range r.Points {
+		k := fmt.Sprintf("%s, %s of log: ", p.Mode, FormatBytes(p.Asked))
+		if _, ok := by[k]; !ok {
+			order = append(order, k)
+		}
+		by[k] = append(by[k], p)
+	}
+	return order, by
+}
+
+func recoveryChanges(x, y *RecoveryResult) (changes []Change) {
+	order, a := x.spreads()
+	_, b := y.spreads()
+	for _, k := range order {
+		if len(b[k]) == 0 {
+			continue
+		}
+		n := [2]int{len(a[k]), len(b[k])}
+		of := func(in []RecoveryPoint, f func(RecoveryPoint) float64) MinMedMax {
+			var v []float64
+			for _, p := range in {
+				v = append(v, f(p))
+			}
+			return minMedMax(v)
+		}
+		open := func(p RecoveryPoint) float64 { return p.Open }
+		replay := func(p RecoveryPoint) float64 { return p.Replay }
+		changes = append(changes, Change{k + "open", "s", of(a[k], open), of(b[k], open), n, false},
+			Change{k + "replay", "s", of(a[k], replay), of(b[k], replay), n, false})
+	}
+	return changes
 }
 
 // logsImages reports whether a mode's pages go to the log, too.

@@ -66,7 +66,7 @@ func full() *Result {
 func TestSchema(t *testing.T) {
 	limit := &LimitResult{
 		Schema: SchemaLimit, FlushAfter: []FlushAfter{{}}, SyncTable: []SyncRow{{Note: "-"}}, FIO: &FIO{},
-		DirectReason: "-", Config: LimitConfig{Keep: true}, Host: full().Host, Spread: map[string]MinMedMax{"random": {}},
+		ByDepth: []DepthRow{{}}, DirectReason: "-", Config: LimitConfig{Keep: true, Depths: []int{1}}, Host: full().Host, Spread: map[string]MinMedMax{"random": {}},
 	}
 	wal := &WALResult{
 		Schema: SchemaWAL, Repeats: []WALInterval{{}}, Verify: &Verified{Wrong: []string{"x"}}, Config: WALConfig{Keep: true}, Host: full().Host,
@@ -81,7 +81,7 @@ func TestSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, v := range map[string]any{"run": full(), "wal": wal, "limit": limit, "sweep": sweep, "modes": modes, "wal_sweep": walSweepOf()} {
+	for name, v := range map[string]any{"run": full(), "wal": wal, "limit": limit, "sweep": sweep, "modes": modes, "wal_sweep": walSweepOf(), "recovery": recoveryOf(), "compare": compareOf()} {
 		b, err := json.Marshal(v)
 		if err != nil {
 			t.Fatal(err)
@@ -150,6 +150,34 @@ func sweepOf() *SweepResult {
 	return r
 }
 
+func recoveryOf() *RecoveryResult {
+	r := &RecoveryResult{
+		Schema: SchemaRecovery, Host: full().Host, Config: RecoveryConfig{ImageCodec: "lz4", Keep: true}.withDefaults(),
+		Points: []RecoveryPoint{{Mode: FullPage, Asked: 1 << 20, LogBytes: 1 << 20, Open: 0.5, Replay: 0.1}, {Mode: FullPage, Asked: 1 << 20, Open: 0.7}},
+	}
+	r.Meaning = r.meaning()
+	return r
+}
+
+func compareOf() *CompareResult {
+	return &CompareResult{Schema: SchemaDifference, Differ: []string{"x"}, Changes: []ChangeDoc{{}}, Command: []string{"untornbench"}}
+}
+
+func limitOf() *LimitResult {
+	r := &LimitResult{
+		Spread: map[string]MinMedMax{"random": {1000, 2000, 3000}}, PageBytes: 16384, BatchPages: 64, Depth: 32, Host: full().Host,
+		Bounds: Bounds{RandomFlushed: 30_000, Flushed: 9000, Overlapped: 10_000, Free: 12_000}, RandomPages: 40_000,
+	}
+	for i, n := range []int{1, 8, 128} {
+		r.ByDepth = append(r.ByDepth, DepthRow{n, 1000, 900, 1 << 30, 1 << 29})
+		for _, k := range []string{depthRandom, depthRandomFlushed, depthSequential, depthSequentialFlushed} {
+			r.Spread[depthKey(n, k)] = MinMedMax{float64(i), float64(i + 1), float64(i + 2)}
+		}
+	}
+	r.Meaning = r.meaning()
+	return r
+}
+
 func walSweepOf() *WALSweepResult {
 	r := &WALSweepResult{Over: "clients", Command: []string{"untornbench", "wal"}}
 	for i, v := range []int{1, 8, 64} {
@@ -192,6 +220,7 @@ func TestReportStandsAlone(t *testing.T) {
 		"sweep":     {sweepOf().WriteHTML, []string{"against clients", "Dashed: the bound", "stroke-dasharray"}},
 		"wal":       {(&ModesResult{WAL: m.WAL, Meaning: "What it means"}).WriteHTML, []string{"The log alone", "Records a second over time"}},
 		"wal sweep": {walSweepOf().WriteHTML, []string{"Records a second against clients", "commit async", "Where the time of a record goes", "behind other groups"}},
+		"limit":     {limitOf().WriteHTML, []string{"By writes in flight", "writes in flight", "protection by copies costs 67 %", "flushed bound"}},
 		"commits":   {commits.WriteHTML, []string{"Records a second by commit", "class=\"bound\""}},
 	} {
 		t.Run(name, func(t *testing.T) { standsAlone(t, c.write, append(always, c.want...)) })
@@ -240,6 +269,9 @@ func TestTextReports(t *testing.T) {
 		}).WriteText,
 		"sweep":     sweepOf().WriteText,
 		"wal sweep": walSweepOf().WriteText,
+		"depths":    limitOf().WriteText,
+		"recovery":  recoveryOf().WriteText,
+		"compare":   compareOf().WriteText,
 		"series":    one.WriteSeries,
 		"hgrm":      func(w io.Writer) error { one.hist = newHistogram(); return one.WriteHGRM(w) },
 		"go": func(w io.Writer) error {
@@ -253,7 +285,7 @@ func TestTextReports(t *testing.T) {
 		for _, want := range map[string][]string{
 			"run":   {"30.", "bound", "efficiency", "verified", "where a page's time goes", "overload", "most of it by: memory", "What it means"},
 			"sweep": {"clients", "64", "none", "What it means"}, "series": {"repeat,second,pages_per_second", "latency_us_p99", ",read_pages_per_second,", ",7.0,3,4.0,"}, "interrupted": {"INTERRUPTED"}, "modes": {"What it means", "INTERRUPTED"},
-			"wal": {"a group durable"}, "wal sweep": {"async", "sync", "efficiency", "20 %", "commit sync does 3.0k records/s at clients=64"}, "limit": {"NOT DURABLE: gone", "durable"}, "hgrm": {"Percentile"},
+			"wal": {"a group durable"}, "depths": {"in flight", "flushed every 64", "512MiB", "What it means"}, "recovery": {"takes 0.70 s"}, "compare": {"although they differ"}, "wal sweep": {"async", "sync", "efficiency", "20 %", "commit sync does 3.0k records/s at clients=64"}, "limit": {"NOT DURABLE: gone", "durable"}, "hgrm": {"Percentile"},
 			"go": {"BenchmarkRun/mode=doublewrite/page=16384/clients=16/batch=64/ack=durable-", "pages/s", "BenchmarkWAL/record=100/clients=2/commit=sync-"},
 		}[name] {
 			if !strings.Contains(b.String(), want) {

@@ -15,6 +15,9 @@ const (
 	SchemaSweep   = "untorn.bench.sweep/1"
 	// SchemaWALSweep is of a log at several values.
 	SchemaWALSweep = "untorn.bench.wal_sweep/1"
+	// SchemaRecovery is of opens after a crash, SchemaDifference of two results side by side.
+	SchemaRecovery   = "untorn.bench.recovery/1"
+	SchemaDifference = "untorn.bench.compare/1"
 )
 
 // Result is one run: the median of its intervals, all of them, and what they were measured with.

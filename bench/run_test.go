@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -109,6 +110,9 @@ func TestWorkloads(t *testing.T) {
 			}
 			if c.Rate > 0 && r.StartLag == nil || c.Reads > 0 && r.ReadPages == 0 {
 				t.Errorf("%+v", r.Interval)
+			}
+			if c.Reads > 0 && r.ReadLatency.Count > 0 && !bytes.Contains(r.hlog, []byte("Tag=read,")) {
+				t.Errorf("%d reads, and none of them in the interval log", r.ReadLatency.Count)
 			}
 			empty(t, c.Dir)
 		})

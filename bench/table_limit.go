@@ -37,11 +37,11 @@ func (r *LimitResult) WriteText(out io.Writer) error {
 	}
 	w.table(rows)
 	w.printf("\n")
-	rows = [][]string{{"latency in us", "p50", "p90", "p99", "p99.9", "max"}}
-	for _, f := range r.FlushAfter {
-		rows = append(rows, latencyRow(fmt.Sprintf("flush after %d pages", f.Pages), &f.Flush))
+	if len(r.ByDepth) > 0 {
+		w.table(r.depthRows())
+		w.printf("\n")
 	}
-	w.table(append(rows, latencyRow("one page with DSYNC", &r.DSync)))
+	w.table(r.latencyRows())
 	w.printf("\nbounds for a doublewrite, every page once in sequence and once in place, in pages/s:\n")
 	w.table([][]string{
 		{"  free", Count(r.Free), "nothing flushed"},
@@ -58,7 +58,16 @@ func (r *LimitResult) WriteText(out io.Writer) error {
 	if r.Interrupted {
 		w.printf("\nINTERRUPTED: partial results\n")
 	}
+	w.printf("\n%s\n", r.Meaning)
 	return w.err
+}
+
+func (r *LimitResult) latencyRows() [][]string {
+	rows := [][]string{{"latency in us", "p50", "p90", "p99", "p99.9", "max"}}
+	for _, f := range r.FlushAfter {
+		rows = append(rows, latencyRow(fmt.Sprintf("flush after %d pages", f.Pages), &f.Flush))
+	}
+	return append(rows, latencyRow("one page with DSYNC", &r.DSync))
 }
 
 func latencyRow(name string, l *Latency) []string {

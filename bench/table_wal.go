@@ -4,23 +4,22 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
-// workload is the configuration in words, without the setting that varies.
-func (r *WALResult) workload(but string) string {
+// workload is the configuration in words, without the settings that vary.
+func (r *WALResult) workload(but ...string) string {
 	c := &r.Config
 	var parts []string
 	add := func(name, format string, a ...any) {
-		if name != but {
+		if !slices.Contains(but, name) {
 			parts = append(parts, fmt.Sprintf(format, a...))
 		}
 	}
 	add("record", "records of %d bytes", r.RecordBytes)
 	add("clients", "%d clients", r.Clients)
-	if but != "commit" {
-		add("", "commit %s", r.Commit)
-	}
+	add("commit", "commit %s", r.Commit)
 	if c.Zeros > 0 {
 		add("", "%d %% compressible", c.Zeros)
 	}
@@ -44,7 +43,7 @@ func (r *WALResult) workload(but string) string {
 // WriteText is the report for a terminal.
 func (r *WALResult) WriteText(out io.Writer) error {
 	w := &writer{w: out}
-	w.printf("log: %s\n", r.workload("-"))
+	w.printf("log: %s\n", r.workload())
 	writeHost(w, &r.Host)
 	w.printf("backend %s (%s)%s, groups made durable by %s\n\n", r.Backend, r.BackendReason, indirect(r.DirectIO, r.DirectReason), r.LogCommit)
 	w.pairs(r.figures())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -24,16 +25,29 @@ type WALBound struct {
 	Write  int    `json:"bound_write_bytes"`
 	Flight int    `json:"bound_writes_in_flight"`
 	Method string `json:"bound_method"`
+
+	tried []WALBound // all that were
 }
 
-// mean of two measurements of the same bound.
+// mean of two measurements of the same bound: the best by both, not the luckiest of each.
 func (b WALBound) mean(o WALBound) WALBound {
-	m := b
-	if o.Bound > b.Bound {
-		m = o
+	var tried []WALBound
+	for i, x := range b.tried {
+		if i < len(o.tried) {
+			x.Bound = (x.Bound + o.tried[i].Bound) / 2
+		}
+		tried = append(tried, x)
 	}
-	m.Bound = (b.Bound + o.Bound) / 2
-	return m
+	return bestOf(tried)
+}
+
+func bestOf(tried []WALBound) WALBound {
+	if len(tried) == 0 {
+		return WALBound{}
+	}
+	best := slices.MaxFunc(tried, func(a, b WALBound) int { return compareFloat(a.Bound, b.Bound) })
+	best.tried = tried
+	return best
 }
 
 // What the bound of a log is of.
@@ -147,26 +161,24 @@ func walShapes(c *WALConfig, block int) (shapes []walShape, kind string) {
 }
 
 // measure tries every shape and every way to make it durable, and keeps the best.
-func (d *logDrive) measure(ctx context.Context, c *WALConfig) (best WALBound, err error) {
+func (d *logDrive) measure(ctx context.Context, c *WALConfig) (WALBound, error) {
 	shapes, kind := walShapes(c, d.block)
 	ways := []string{"dsync", "flush"}
 	if c.Commit == "never" {
 		ways = []string{"not flushed"}
 	}
 	t := max(c.BoundTime/time.Duration(len(shapes)*len(ways)), 5*time.Millisecond)
-	best.Kind = kind
+	var tried []WALBound
 	for _, w := range ways {
 		for _, x := range shapes {
 			rate, err := d.stream(ctx, t, x, w)
 			if err != nil {
-				return best, fmt.Errorf("the bound of the log: %w", err)
+				return WALBound{}, fmt.Errorf("the bound of the log: %w", err)
 			}
-			if v := rate * float64(x.records); v > best.Bound {
-				best = WALBound{v, kind, x.bytes, x.flight, w}
-			}
+			tried = append(tried, WALBound{Bound: rate * float64(x.records), Kind: kind, Write: x.bytes, Flight: x.flight, Method: w})
 		}
 	}
-	return best, nil
+	return bestOf(tried), nil
 }
 
 // stream is how many writes of a shape are done a second.

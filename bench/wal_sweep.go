@@ -178,6 +178,7 @@ func (r *WALSweepResult) meaning() string {
 	b.WriteString("What it means: ")
 	b.WriteString(r.Points[0].Run.Host.flushesOff())
 	var most *WALResult
+	var loses []string
 	for i, m := range r.commits() {
 		if i > 0 {
 			b.WriteString("; ")
@@ -186,6 +187,9 @@ func (r *WALSweepResult) meaning() string {
 		best := slices.MaxFunc(points, func(a, b WALPoint) int { return compareFloat(a.Run.RecordsPerSecond, b.Run.RecordsPerSecond) })
 		if most == nil {
 			most = best.Run
+		}
+		if l := best.Run.loses(); !slices.Contains(loses, l) {
+			loses = append(loses, l)
 		}
 		fmt.Fprintf(&b, "commit %s does %s records/s%s with a p99 of %s", m, Count(best.Run.RecordsPerSecond), r.at(best), Micros(best.Run.Latency.P99))
 		if best.Run.Bound > 0 {
@@ -196,7 +200,7 @@ func (r *WALSweepResult) meaning() string {
 			fmt.Fprintf(&b, " (95 %% of it or more from %d on, with a p99 of %s)", enough.Value, Micros(enough.Run.Latency.P99))
 		}
 	}
-	fmt.Fprintf(&b, ". Short of: %s. %s. %s.", most.Bottleneck, most.takes(), most.loses())
+	fmt.Fprintf(&b, ". With %s short of: %s. %s. %s.", most.Commit, most.Bottleneck, most.takes(), strings.Join(loses, ". "))
 	return b.String()
 }
 
@@ -219,15 +223,25 @@ func (r *WALSweepResult) Runs() (out []*WALResult) {
 func (r *WALSweepResult) WriteText(out io.Writer) error {
 	w := &writer{w: out}
 	first := r.Points[0].Run
-	w.printf("log, %s: %s\n", r.title(), first.workload(r.Over))
+	w.printf("log, %s: %s\n", r.title(), first.workload(r.varied()...))
 	writeHost(w, &first.Host)
 	w.printf("backend %s (%s)%s, groups made durable by %s\n\n", first.Backend, first.BackendReason, indirect(first.DirectIO, first.DirectReason), first.LogCommit)
 	w.table(r.rows())
+	w.printf("\nCPU and blocked are of a record; a group: records in one.\n")
 	if r.Interrupted {
 		w.printf("\nINTERRUPTED: partial results\n")
 	}
 	w.printf("\n%s\n", r.Meaning)
 	return w.err
+}
+
+// varied are the settings that are not the same in all points.
+func (r *WALSweepResult) varied() []string {
+	out := []string{r.Over}
+	if len(r.commits()) > 1 {
+		out = append(out, "commit")
+	}
+	return out
 }
 
 func (r *WALSweepResult) title() string {
@@ -239,7 +253,7 @@ func (r *WALSweepResult) title() string {
 }
 
 func (r *WALSweepResult) rows() [][]string {
-	head := []string{"records/s", "min", "max", "bound", "efficiency", "p50 us", "p99 us", "p99.9 us", "CPU us/record", "records/group", "blocked us/record"}
+	head := []string{"records/s", "min", "max", "bound", "efficiency", "p50 us", "p99 us", "p99.9 us", "CPU us", "a group", "blocked us"}
 	several := len(r.commits()) > 1 || r.Over == "commit"
 	if r.Over != "commit" {
 		head = append([]string{r.Over}, head...)

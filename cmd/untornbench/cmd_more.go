@@ -9,11 +9,12 @@ import (
 
 func runLimit(ctx context.Context, c *call) error {
 	var o bench.LimitConfig
-	var jsonTo string
+	var jsonTo, htmlTo, depths string
 	c.fs.StringVar(&o.Dir, "dir", "", "")
 	c.fs.Var(small{&o.PageBytes}, "page", "")
 	c.fs.IntVar(&o.Batch, "batch", 0, "")
 	c.fs.IntVar(&o.Depth, "depth", 0, "")
+	c.fs.StringVar(&depths, "depths", "", "")
 	c.fs.Var(size{&o.SizeBytes}, "size", "")
 	c.fs.DurationVar(&o.Duration, "duration", 0, "")
 	c.fs.IntVar(&o.Repeat, "repeat", 0, "")
@@ -22,9 +23,16 @@ func runLimit(ctx context.Context, c *call) error {
 	c.fs.BoolVar(&o.Keep, "keep", false, "")
 	c.fs.Uint64Var(&o.Seed, "seed", 1, "")
 	c.fs.StringVar(&jsonTo, "json", "", "")
+	c.fs.StringVar(&htmlTo, "html", "", "")
 	c.backend(&o.Backend)
 	if err := c.parse(0); err != nil {
 		return err
+	}
+	if depths != "" {
+		var err error
+		if o.Depths, err = bench.ParseValues(depths); err != nil {
+			return err
+		}
 	}
 	if err := o.Validate(); err != nil {
 		return err
@@ -36,25 +44,21 @@ func runLimit(ctx context.Context, c *call) error {
 		return err
 	}
 	r.Command = c.line
-	return errors.Join(err, c.report(jsonTo, r, r.WriteText))
+	return errors.Join(err, c.report(jsonTo, r, r.WriteText), c.write(htmlTo, r.WriteHTML))
 }
 
 func runCompare(_ context.Context, c *call) error {
 	var force bool
+	var jsonTo string
 	c.fs.BoolVar(&force, "force", false, "")
+	c.fs.StringVar(&jsonTo, "json", "", "")
 	if err := c.parse(2); err != nil {
 		return err
 	}
-	var docs [2]any
-	for i := range docs {
-		var err error
-		if docs[i], err = bench.Load(c.fs.Arg(i)); err != nil {
-			return err
-		}
-	}
-	changes, differ, err := bench.Compare(docs[0], docs[1], force)
+	r, err := bench.CompareFiles(c.fs.Arg(0), c.fs.Arg(1), force)
 	if err != nil {
 		return err
 	}
-	return bench.WriteChanges(c.stdout, changes, differ)
+	r.Command = c.line
+	return c.report(jsonTo, r, r.WriteText)
 }

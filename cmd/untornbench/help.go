@@ -213,13 +213,15 @@ Examples
 
 const helpLimit = `untornbench limit asks the drive what it can do, through the engine's ring and nothing else of it.
 
-usage: untornbench limit [-dir D] [-page 16KiB] [-batch N] [-depth 32] [-size 512MiB]
-         [-duration 400ms] [-repeat 3] [-sync] [-no-fio] [-backend auto|uring|threads|buffered]
-         [-seed 1] [-keep] [-json FILE]
+usage: untornbench limit [-dir D] [-page 16KiB] [-batch N] [-depth 32] [-depths 1,8,32,128]
+         [-size 512MiB] [-duration 400ms] [-repeat 3] [-sync] [-no-fio]
+         [-backend auto|uring|threads|buffered] [-seed 1] [-keep] [-json FILE] [-html FILE]
 
   -page N          bytes of a random write (default 16KiB)
   -batch N         pages a flush, and pages of a sequential write (default: 1 MiB of them)
   -depth N         random writes in flight (default 32)
+  -depths N,N...   random and sequential writes, flushed and not, with each of these in flight: a curve
+                   (default 1,8,32,128; a quarter of -duration for each)
   -size N          of the file random writes go to (default and most 512MiB)
   -duration D      of each measurement (default 400ms), -repeat N rounds of all of them (default 3);
                    medians are shown
@@ -227,7 +229,7 @@ usage: untornbench limit [-dir D] [-page 16KiB] [-batch N] [-depth 32] [-size 51
                    durable is marked
   -no-fio          leave fio out. Where it is installed it does the same writes to the same files in
                    the same rounds: a second opinion
-  -dir, -backend, -seed, -keep, -json   as in untornbench run -h
+  -dir, -backend, -seed, -keep, -json, -html   as in untornbench run -h
 
 The bounds
   free             1 / (1/random + 1/sequential): every page is written once in sequence and once in
@@ -240,14 +242,16 @@ The bounds
 Examples
   untornbench limit -dir /srv/data
   untornbench limit -page 4KiB -depth 128 -json limit.json
+  untornbench limit -depths 1,2,4,8,16,32,64,128,256 -html depth.html
   untornbench limit -sync -no-fio
 ` + helpExit
 
 const helpCompare = `untornbench compare sets two results side by side, with the spread of their repeats.
 
-usage: untornbench compare [-force] A.json B.json
+usage: untornbench compare [-force] [-json FILE] A.json B.json
 
   -force           compare results of different hosts or configurations; what differs is listed
+  -json FILE       the comparison as JSON ("-" = standard output, in place of the table)
 
 A difference is only called one where the ranges of at least three repeats each do not overlap; then
 the least it can be is given as well. Without -force, results of different hosts or configurations

@@ -38,7 +38,7 @@ func TestUsage(t *testing.T) {
 		{"-no-such-flag"}, {"run", "-no-such-flag"}, {"wal", "-x"}, {"limit", "-x"}, {"compare", "-x"}, {"compare", "one"},
 		{"nonsense"}, {"run", "more"}, {"run", "-mode", "x"}, {"run", "-mode", "none"}, {"run", "-page", "5000"},
 		{"run", "-duration", "soon"}, {"run", "-backend", "x"}, {"wal", "-commit", "x"}, {"wal", "-sweep", "x=1"}, {"wal", "-sweep", "clients=1,1"}, {"wal", "-commit", "sync,sync"}, {"wal", "-rate", "5", "-overload", "5"},
-		{"wal", "-sweep", "clients=1", "-hlog", "x"}, {"run", "-reads", "100"}, {"limit", "-depth", "-1"}, {"-size", "1XB"},
+		{"wal", "-sweep", "clients=1", "-hlog", "x"}, {"run", "-reads", "100"}, {"limit", "-depth", "-1"}, {"limit", "-depths", "0"}, {"limit", "-depths", "4,4"}, {"-size", "1XB"},
 		{"run", "-overload", "120", "-rate", "5"}, {"run", "-sweep", "clients"}, {"run", "-sweep", "x=1"}, {"run", "-sweep", "clients=1", "-hlog", "x"},
 		{"sweep"}, {"sweep", "-over", "clients"}, {"sweep", "-over", "clients", "-values", "1,1"}, {"sweep", "-over", "x", "-values", "1"},
 		{"sweep", "-over", "clients", "-values", "1", "-mode", "none"}, {"sweep", "-over", "page", "-values", "5000"},
@@ -147,6 +147,9 @@ func TestRunAndCompare(t *testing.T) {
 	}
 	if code, out, err := call0(t, "compare", "-force", file("a.json"), file("b.json")); code != exitFine || !strings.Contains(out, "throughput") {
 		t.Errorf("compare: status %d\n%s%s", code, out, err)
+	}
+	if code, out, err := call0(t, "compare", "-force", "-json", "-", file("a.json"), file("b.json")); code != exitFine || !strings.Contains(out, `"untorn.bench.compare/1"`) {
+		t.Errorf("compare -json: status %d\n%s%s", code, out, err)
 	}
 	// JSON on standard output takes the table's place.
 	code, out, _ := patient(t, append([]string{"run", "-mode", "none", "-unsafe", "-json", "-"}, little...)...)
