@@ -50,7 +50,8 @@ func (e *Engine) TruncateAfter(ctx context.Context, lsn page.LSN) error {
 	}
 	// From here on a page above the cut is refused, and one accepted before is seen here.
 	before := e.cutList()
-	e.cuts.Store(&[]walstage.Cut{{From: lsn, To: math.MaxUint64}})
+	refuse := append(before[:len(before):len(before)], walstage.Cut{From: lsn, To: math.MaxUint64})
+	e.cuts.Store(&refuse)
 	after := before
 	defer func() { e.cuts.Store(&after) }()
 	if top := page.LSN(e.topPage.Load()); top > lsn {
@@ -123,22 +124,24 @@ func (e *Engine) cutList() []walstage.Cut {
 	return nil
 }
 
-// acceptLSN refuses a page made from a record that was cut off, and remembers the highest LSN of all
-// others: TruncateAfter looks at it after it has begun to refuse.
-func (e *Engine) acceptLSN(top page.LSN) error {
+// acceptLSN remembers the highest LSN of all pages: TruncateAfter looks at it after it has begun to
+// refuse, so that cutOff is asked afterwards.
+func (e *Engine) acceptLSN(top page.LSN) {
 	for have := e.topPage.Load(); uint64(top) > have; have = e.topPage.Load() {
 		if e.topPage.CompareAndSwap(have, uint64(top)) {
 			break
 		}
 	}
-	if p := e.cuts.Load(); p != nil {
-		for _, c := range *p {
-			if top > c.From && top <= c.To {
-				return ErrCut
-			}
+}
+
+// cutOff reports whether a page was made from a record that was cut off.
+func cutOff(cuts []walstage.Cut, lsn page.LSN) bool {
+	for _, c := range cuts {
+		if lsn > c.From && lsn <= c.To {
+			return true
 		}
 	}
-	return nil
+	return false
 }
 
 // setCuts takes over what super says, and how high the LSNs of pages may be: known after an orderly

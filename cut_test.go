@@ -89,7 +89,11 @@ func TestTruncateAfter(t *testing.T) {
 	if err := write(f, ends[8]); !errors.Is(err, untorn.ErrCut) {
 		t.Errorf("a page made from a record that was cut off: %v", err)
 	}
-	more, _ := durable(t, e, 2, 300)
+	more, newer := durable(t, e, 2, 300)
+	both := []untorn.PageWrite{{No: 1, LSN: ends[8], Data: make([]byte, 4096)}, {No: 2, LSN: newer[1], Data: make([]byte, 4096)}}
+	if err := f.WritePages(ctx, both, untorn.Durable); !errors.Is(err, untorn.ErrCut) {
+		t.Errorf("a page made from a record that was cut off, beside a newer one: %v", err)
+	}
 	if err := write(f, e.EndLSN()); err != nil {
 		t.Errorf("a page made from a record behind the cut: %v", err)
 	}

@@ -194,8 +194,19 @@ func (f *File) checkWrites(pages []PageWrite) (page.LSN, error) {
 	if end := f.e.log.End(); top > end { // I3: refused at once, never waited for
 		return 0, &Error{Op: "write", File: f.desc.Called(), LSN: top, Err: fmt.Errorf("%w, which ends at %d", ErrLSNBeyondLog, end)}
 	}
-	if err := f.e.acceptLSN(top); err != nil {
-		return 0, &Error{Op: "write", File: f.desc.Called(), LSN: top, Err: err}
+	f.e.acceptLSN(top)
+	cuts := f.e.cutList()
+	for i := range pages {
+		if len(cuts) == 0 {
+			break
+		}
+		lsn := pages[i].LSN
+		if f.foreign {
+			lsn = f.desc.Format.LSN(pages[i].Data)
+		}
+		if cutOff(cuts, lsn) { // of any page: a newer one beside it does not make it right
+			return 0, f.pageError("write", pages[i].No, lsn, ErrCut)
+		}
 	}
 	return top, nil
 }
