@@ -213,6 +213,28 @@ func TestFlushBeforeHandingOn(t *testing.T) {
 	})
 }
 
+// TestOneFlushAtATime is I1: what is reaped while a flush is in flight waits for the next one.
+func TestOneFlushAtATime(t *testing.T) {
+	withStage(t, func(c *Config) { c.Unsynced = 2 }, func(r *rig) {
+		first, _ := r.write(stages.Protected, 0, 1, 10)
+		finish(nil, r.ring.take()...)
+		flush := r.ring.take()
+		second, _ := r.write(stages.Protected, 0, 1, 11)
+		finish(nil, r.ring.take()...)
+		if ops := r.ring.take(); len(ops) != 0 {
+			t.Fatalf("%s beside a flush in flight", kinds(ops))
+		}
+		finish(nil, flush...)
+		if !first.Finished() || second.Finished() || len(r.handed()) != 1 {
+			t.Fatalf("after the flush of the first batch: %v, %v", first.Finished(), second.Finished())
+		}
+		finish(nil, r.ring.take()...)
+		if !second.Finished() || len(r.handed()) != 1 {
+			t.Fatal("the second batch has been flushed, and is not handed on")
+		}
+	})
+}
+
 // header checks both copies at the beginning of a region's request, and returns the first.
 func (r *rig) header(op *ring.Op, region int) (*Header, error) {
 	g := r.s.cfg.Geometry

@@ -173,3 +173,23 @@ func TestRegionBounds(t *testing.T) {
 		}
 	}
 }
+
+// TestRetireWaitsForOwnFlush is I2: a batch whose every page was superseded holds its region all the
+// same until its own flush has completed, and the batches behind it wait for it.
+func TestRetireWaitsForOwnFlush(t *testing.T) {
+	r, err := NewRegions(4, 2, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := r.Assign(), r.Assign()
+	r.Synced(b.Num)
+	r.Retire(b.Num)
+	r.Retire(a.Num)
+	if r.W() != 0 || r.InFlight() != 2 || r.Next() == Ready {
+		t.Fatalf("retired through %d, %d in flight, with batch %d not flushed", r.W(), r.InFlight(), a.Num)
+	}
+	r.Synced(a.Num)
+	if r.W() != b.Num || r.InFlight() != 0 {
+		t.Errorf("retired through %d, %d in flight, with both flushed", r.W(), r.InFlight())
+	}
+}
