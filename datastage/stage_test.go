@@ -302,6 +302,24 @@ func TestReads(t *testing.T) {
 	})
 }
 
+// TestReadBesideNewerWrite is I9: that an older write of a page became safe does not make the page's
+// place a source while a newer write of it is in flight.
+func TestReadBesideNewerWrite(t *testing.T) {
+	withStage(t, 0, func(r *rig) {
+		c1, _ := r.batch(r.a, 1, stages.Durable, 7)
+		r.ring.complete(t, ring.Write, "a", 7, nil) // its flush is in flight
+		r.batch(r.a, 2, stages.Durable, 7)
+		r.ring.complete(t, ring.DataSync, "a", 0, nil)
+		r.want(c1, true, "flushed")
+		if rd, buf := r.read(r.a, 7); !rd.Call.Finished() || buf[0] != 2 {
+			t.Fatalf("the read is not of the newest image; in flight: %s", r.ring)
+		}
+		r.ring.complete(t, ring.Write, "a", 7, nil)
+		r.ring.complete(t, ring.DataSync, "a", 0, nil)
+		r.wantOut(2, "both")
+	})
+}
+
 // TestNobodyWaits: pages nobody waits for are flushed after the idle time, when pressed, and by a
 // barrier.
 func TestNobodyWaits(t *testing.T) {
