@@ -84,7 +84,8 @@ type Disk struct {
 	files    map[uintptr]*file // open in this life of the process
 	log      *Log              // nil: not recording
 	flight   []*pending
-	written  []byte // by the last write: the next one may be a copy of it
+	spare    []*pending // for reuse
+	written  []byte     // by the last write: the next one may be a copy of it
 	held     []*pending
 	hooks    []func(*ring.Op) Fault
 	cleared  uint64 // how many times ClearFaults was called

@@ -1,6 +1,9 @@
 package sim
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // A file's bytes are a persistent array: a root of leaves of chunks, shared between forks and
 // copied when written. Forking costs one struct; a state that differs in a page costs that page.
@@ -13,13 +16,13 @@ const (
 // token marks what an image may write in place: what carries the image's own token.
 type token struct{ _ byte }
 
-type chunk struct {
-	own *token
-	b   [chunkSize]byte
-}
+// chunk is a piece of a file. Only the leaf that says it is its own may write it: it may be a part of
+// a recorded write, or be shared with other images.
+type chunk [chunkSize]byte
 
 type leaf struct {
 	own    *token
+	mine   uint64 // the chunks that may be written in place
 	chunks [leafChunks]*chunk
 }
 
@@ -52,16 +55,27 @@ func (m *image) chunkAt(i int64) *chunk {
 
 // ownChunk returns chunk i ready to be written.
 func (m *image) ownChunk(i int64) *chunk {
-	lf := m.ownLeaf(int(i / leafChunks))
-	c := lf.chunks[i%leafChunks]
-	switch {
-	case c == nil:
-		c = &chunk{own: m.own}
-	case c.own != m.own:
-		c = &chunk{own: m.own, b: c.b}
+	lf, k := m.ownLeaf(int(i/leafChunks)), i%leafChunks
+	if lf.mine>>k&1 != 0 {
+		return lf.chunks[k]
 	}
-	lf.chunks[i%leafChunks] = c
+	c := new(chunk)
+	if old := lf.chunks[k]; old != nil {
+		*c = *old
+	}
+	lf.chunks[k] = c
+	lf.mine |= 1 << k
 	return c
+}
+
+// setChunk makes chunk i one that nobody writes any more; nil is zeros.
+func (m *image) setChunk(i int64, c *chunk) {
+	if l := int(i / leafChunks); c == nil && (l >= len(m.root) || m.root[l] == nil || m.root[l].chunks[i%leafChunks] == nil) {
+		return
+	}
+	lf, k := m.ownLeaf(int(i/leafChunks)), i%leafChunks
+	lf.chunks[k] = c
+	lf.mine &^= 1 << k
 }
 
 func (m *image) ownLeaf(l int) *leaf {
@@ -90,7 +104,7 @@ func (m *image) readAt(p []byte, off int64) {
 		if c := m.chunkAt(off / chunkSize); c == &zeroChunk {
 			clear(p[:n])
 		} else {
-			copy(p[:n], c.b[off%chunkSize:])
+			copy(p[:n], c[off%chunkSize:])
 		}
 		p, off = p[n:], off+int64(n)
 	}
@@ -100,11 +114,32 @@ func (m *image) readAt(p []byte, off int64) {
 func (m *image) writeAt(p []byte, off int64) {
 	for len(p) > 0 {
 		n := min(len(p), int(chunkSize-off%chunkSize))
-		// Bytes that are there already cost no chunk: most of what an engine zeroes or rewrites.
-		if at := m.chunkAt(off / chunkSize).b[off%chunkSize:]; !bytes.Equal(at[:n], p[:n]) {
-			copy(m.ownChunk(off / chunkSize).b[off%chunkSize:], p[:n])
+		m.copyIn(p[:n], off)
+		p, off = p[n:], off+int64(n)
+	}
+}
+
+// putAt is writeAt of bytes that never change again: whole chunks of them are not copied.
+func (m *image) putAt(p []byte, off int64) {
+	zeros := isBlank(p)
+	for len(p) > 0 {
+		n := min(len(p), int(chunkSize-off%chunkSize))
+		switch {
+		case n < chunkSize:
+			m.copyIn(p[:n], off)
+		case zeros:
+			m.setChunk(off/chunkSize, nil)
+		default:
+			m.setChunk(off/chunkSize, (*chunk)(p))
 		}
 		p, off = p[n:], off+int64(n)
+	}
+}
+
+// copyIn changes bytes of one chunk. Bytes that are there already cost none.
+func (m *image) copyIn(p []byte, off int64) {
+	if at := m.chunkAt(off / chunkSize)[off%chunkSize:]; !bytes.Equal(at[:len(p)], p) {
+		copy(m.ownChunk(off / chunkSize)[off%chunkSize:], p)
 	}
 }
 
@@ -112,7 +147,7 @@ func (m *image) writeAt(p []byte, off int64) {
 // image is not written: use it on frozen images.
 func (m *image) view(off int64, n int) []byte {
 	if at := int(off % chunkSize); at+n <= chunkSize {
-		return m.chunkAt(off / chunkSize).b[at : at+n : at+n]
+		return m.chunkAt(off / chunkSize)[at : at+n : at+n]
 	}
 	p := make([]byte, n)
 	m.readAt(p, off)
@@ -124,7 +159,7 @@ func (m *image) zeroFrom(off int64) {
 	first := off / chunkSize
 	if in := off % chunkSize; in != 0 {
 		if m.chunkAt(first) != &zeroChunk {
-			clear(m.ownChunk(first).b[in:])
+			clear(m.ownChunk(first)[in:])
 		}
 		first++
 	}
@@ -133,6 +168,11 @@ func (m *image) zeroFrom(off int64) {
 			continue
 		}
 		from := max(0, first-int64(l)*leafChunks)
-		clear(m.ownLeaf(l).chunks[from:])
+		if !slices.ContainsFunc(m.root[l].chunks[from:], func(c *chunk) bool { return c != nil }) {
+			continue
+		}
+		lf := m.ownLeaf(l)
+		clear(lf.chunks[from:])
+		lf.mine &= 1<<from - 1
 	}
 }

@@ -18,7 +18,7 @@ type pending struct {
 	id    uint64
 	off   int64  // where it really goes
 	data  []byte // of a write: what was in the buffers at submission, up to where it is cut short
-	whole bool   // data is all of it
+	watch bool   // the buffers are to hold data until it completes
 	fault Fault
 	err   error         // refused at submission: nothing happened
 	delay time.Duration // until completion
@@ -29,10 +29,7 @@ type pending struct {
 
 // submit checks an op, takes it in, and says how it will end.
 func (d *Disk) submit(op *ring.Op, regions [][]byte) *pending {
-	d.mu.Lock()
-	hooks, cleared := d.hooks, d.cleared
-	d.mu.Unlock()
-	p := &pending{op: op, whole: true, cleared: cleared}
+	p, hooks := d.take(op)
 	for _, h := range hooks { // not under the lock: a hook may use the disk
 		p.fault = p.fault.merge(h(op))
 	}
@@ -67,6 +64,20 @@ func (d *Disk) submit(op *ring.Op, regions [][]byte) *pending {
 		}
 	}
 	return p
+}
+
+// take returns a pending for an op, and the hooks.
+func (d *Disk) take(op *ring.Op) (*pending, []func(*ring.Op) Fault) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var p *pending
+	if n := len(d.spare); n > 0 {
+		p, d.spare = d.spare[n-1], d.spare[:n-1]
+	} else {
+		p = new(pending)
+	}
+	p.op, p.watch, p.cleared = op, true, d.cleared
+	return p, d.hooks
 }
 
 // misdirect says where an op really goes: astray, but never past the end of its file.
@@ -149,7 +160,7 @@ func (d *Disk) submitWrite(p *pending) {
 	if s := p.fault.Short; s > 0 && s < len(p.data) {
 		d.stats.Resubmitted++
 		if d.cfg.LinkedShortWrite {
-			p.data, p.whole = p.data[:s:s], false
+			p.data, p.watch = p.data[:s:s], false
 		}
 	}
 	switch {
@@ -164,6 +175,9 @@ func (d *Disk) submitWrite(p *pending) {
 
 // blank is what most writes of zeros are kept as: an engine zeroes more than it writes.
 var blank [1 << 20]byte
+
+// isBlank reports whether p is known to be zeros: a part of blank.
+func isBlank(p []byte) bool { return inside(p, blank[:]) }
 
 // bytesOf returns what an op writes, for good.
 func (d *Disk) bytesOf(op *ring.Op) []byte {
@@ -222,7 +236,7 @@ func (d *Disk) problem(what string, p *pending) {
 	}
 }
 
-// complete ends an op and returns its outcome.
+// complete ends an op and returns its outcome. p is not to be used afterwards.
 func (d *Disk) complete(p *pending) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -230,6 +244,16 @@ func (d *Disk) complete(p *pending) error {
 	if i := slices.Index(d.flight, p); i >= 0 {
 		d.flight = slices.Delete(d.flight, i, i+1)
 	}
+	err := d.outcome(p)
+	if err != nil && err != io.ErrUnexpectedEOF {
+		err = &ring.Error{Kind: p.op.Kind, File: p.op.File.Name(), Off: p.op.Off, Len: p.op.Len(), Err: err}
+	}
+	*p = pending{} // nobody has it any more
+	d.spare = append(d.spare, p)
+	return err
+}
+
+func (d *Disk) outcome(p *pending) error {
 	err := p.err
 	switch {
 	case err != nil:
@@ -242,15 +266,11 @@ func (d *Disk) complete(p *pending) error {
 	default:
 		err = d.completeFlush(p)
 	}
-	if err == nil || err == io.ErrUnexpectedEOF {
-		return err
-	}
-	return &ring.Error{Kind: p.op.Kind, File: p.op.File.Name(), Off: p.op.Off, Len: p.op.Len(),
-		Err: err}
+	return err
 }
 
 func (d *Disk) completeWrite(p *pending) error {
-	if p.whole && !same(p.op, p.data) {
+	if p.watch && !same(p.op, p.data) {
 		d.problem("buffer changed in flight", p)
 	}
 	e := d.entry(p, WriteDone, "")

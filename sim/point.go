@@ -160,9 +160,9 @@ func (p *Point) Make(c Choice) *Disk {
 		case u.kind == sizeUnit:
 			s.nodes[u.node].dur.applySizes(p.sizes(p.st.nodes[u.node])[:pick])
 		case pick == garbled:
-			s.nodes[u.node].dur.writeAt(p.garbage(u, c), u.off)
+			s.nodes[u.node].dur.putAt(p.garbage(u, c), u.off)
 		case pick > 0 && !p.cutOff(u, pick, c):
-			s.nodes[u.node].dur.writeAt(u.cands[pick], u.off)
+			s.nodes[u.node].dur.putAt(u.cands[pick], u.off)
 		}
 	}
 	s.settleNames(p.st, happen)

@@ -67,13 +67,12 @@ func (r *simRing) Submit(ops ...*ring.Op) {
 		}
 		r.room <- struct{}{}
 		p := r.d.submit(op, r.registered())
-		finish := func() { r.finish(p) }
 		switch {
-		case r.d.hold(p, finish):
+		case p.fault.Hold && r.d.hold(p, func() { r.finish(p) }):
 		case p.delay > 0:
-			time.AfterFunc(p.delay, finish)
+			time.AfterFunc(p.delay, func() { r.finish(p) })
 		case r.d.cfg.Inline:
-			finish()
+			r.finish(p)
 		default:
 			r.queue(p)
 		}
@@ -171,6 +170,8 @@ func (r *simRing) Do(op *ring.Op) error {
 	}
 	if p.delay > 0 {
 		time.Sleep(p.delay)
+	} else if !p.fault.Hold {
+		p.watch = false // nobody had the time
 	}
 	op.Err = r.d.complete(p)
 	return op.Err

@@ -214,7 +214,7 @@ func (s *state) failWrite(n *node, e *Entry) {
 
 // land puts bytes into the cache, which also heals unreadable sectors.
 func (n *node) land(sp span, p []byte) {
-	n.cur.writeAt(p, sp.off)
+	n.cur.putAt(p, sp.off) // of a recorded write, which never changes
 	n.bad = subtract(n.bad, sp)
 }
 
@@ -306,7 +306,7 @@ func (n *node) settle(ws []*write) {
 	slices.SortFunc(ws, func(a, b *write) int { return int(int64(a.done - b.done)) })
 	for _, w := range ws {
 		for _, sp := range w.live {
-			n.dur.writeAt(w.at(sp), sp.off)
+			n.dur.putAt(w.at(sp), sp.off)
 		}
 	}
 	bulk := len(ws) > 1
