@@ -172,7 +172,7 @@ func (p *places) createDWB(ctx context.Context, st *super.State) error {
 // zero writes zeros over [off, end), both multiples of block, so that later data flushes carry no
 // metadata: preallocation alone leaves unwritten extents.
 func zero(ctx context.Context, r ring.Ring, f ring.File, off, end int64, block int) error {
-	buf := aligned.Alloc(int(min(1<<20, end-off)), block)
+	buf := aligned.Zeros(int(min(aligned.MaxZeros, end-off)), block)
 	for off < end {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -203,7 +203,7 @@ func (p *places) createSuper(st *super.State) error {
 		if err := zero(context.Background(), p.ring, f, 0, super.FileBytes, st.Block); err != nil {
 			return err
 		}
-		if err := super.NewStore(p.ring, f, st.Block, p.o.Mutants).Write(st); err != nil {
+		if err := super.NewStore(p.ring, f, p.o.alloc, st.Block, p.o.Mutants).Write(st); err != nil {
 			return err
 		}
 		return p.ring.Do(&ring.Op{Kind: ring.Sync, File: f})
@@ -228,7 +228,7 @@ func (p *places) walOptions(st *super.State) walstage.Options {
 	return walstage.Options{
 		FS: p.o.FS, Ring: p.ring, Dir: p.walDir(), EngineID: st.Engine, Block: block,
 		SegmentBytes: st.LogSegment, MaxBytes: p.o.MaxLogBytes, Full: p.o.LogFull, InFlight: p.o.LogGroups, Buffered: !p.direct(),
-		Commit: p.o.Commit, LockWait: p.o.LockWait, Depth: p.o.LogDepth, Mutants: p.o.Mutants,
+		Alloc: p.o.Alloc, Commit: p.o.Commit, LockWait: p.o.LockWait, Depth: p.o.LogDepth, Mutants: p.o.Mutants,
 		Policy: p.o.Policy, LossBytes: p.o.LossBytes, LossTime: p.o.LossTime, HeaderRing: p.o.LogHeaders, Fetch: p.o.FetchLog,
 	}
 }

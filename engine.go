@@ -168,7 +168,7 @@ func (e *Engine) Report() *Report { return e.report }
 func (e *Engine) start(st *super.State) error {
 	o := &e.o
 	var err error
-	e.frames, err = aligned.NewPool(aligned.Config{Bytes: o.Memory})
+	e.frames, err = aligned.NewPool(aligned.Config{Bytes: o.Memory, Alloc: o.Alloc})
 	if err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (e *Engine) start(st *super.State) error {
 	e.dwb, err = dwbstage.New(dwbstage.Config{
 		Ring: e.page, File: e.places.dwb, Geometry: geometry(st), Engine: st.Engine, Epoch: st.Epoch,
 		InFlight: o.Batches, Unsynced: o.Unflushed, Direct: 16, Inbox: 256, Files: maxOpenFiles,
-		DSync: o.DWBSync == DWBDSync, Lone: o.DWBSync == DWBAuto, Log: logView{e.log}, Frames: e.frames,
+		DSync: o.DWBSync == DWBDSync, Lone: o.DWBSync == DWBAuto, Log: logView{e.log}, Frames: e.frames, Alloc: o.Alloc,
 		Poison: e.poison, Mutants: o.Mutants,
 	})
 	if err != nil {

@@ -213,7 +213,7 @@ func (e *Engine) stampFiles(ctx context.Context, st *super.State, stamp super.St
 // what was read may be known to the page cache alone, and the next stamp overwrites the other
 // header, which may be the only one on the medium (I8).
 func (e *Engine) restamp(ctx context.Context, st *super.State) error {
-	block := aligned.Alloc(st.Block, st.Block)
+	block := e.o.alloc(st.Block, st.Block)
 	for i := range st.Files {
 		f := e.fileByID(st.Files[i].ID)
 		if f == nil {

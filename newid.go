@@ -112,7 +112,7 @@ func (c *idChanger) run(ctx context.Context) (err error) {
 	if err := p.openOwn(ctx); err != nil {
 		return err
 	}
-	store := super.NewStore(e.page, p.super, p.super.Align().Block, e.o.Mutants)
+	store := super.NewStore(e.page, p.super, p.o.alloc, p.super.Align().Block, e.o.Mutants)
 	if err := store.Flush(); err != nil {
 		return err
 	}

@@ -125,7 +125,7 @@ func (e *Engine) openPlaces(ctx context.Context) error {
 	if err := p.openOwn(ctx); err != nil {
 		return err
 	}
-	e.state.store = super.NewStore(e.page, p.super, p.super.Align().Block, e.o.Mutants)
+	e.state.store = super.NewStore(e.page, p.super, e.o.alloc, p.super.Align().Block, e.o.Mutants)
 	if !e.o.ReadOnly {
 		if err := e.state.store.Flush(); err != nil {
 			return &Error{Op: "flush", File: p.superPath(), Err: err}
@@ -195,7 +195,7 @@ func (e *Engine) checkDWB(st *super.State) error {
 	if size < g.FileBytes() {
 		return &Error{Op: "open", File: p.dwbPath(), Err: fmt.Errorf("%w: the file has %d bytes of %d", ErrDWBMissing, size, g.FileBytes())}
 	}
-	head := aligned.Alloc(g.Block, g.Block)
+	head := e.o.alloc(g.Block, g.Block)
 	err = e.page.Do(&ring.Op{Kind: ring.Read, File: p.dwb, Buf: head})
 	if err == nil {
 		var got dwbstage.Geometry
@@ -303,7 +303,7 @@ func (e *Engine) recover(ctx context.Context, st *super.State, dry bool) error {
 
 	in := recovery.Input{
 		Ring: e.page, DWB: e.places.dwb, Geometry: geometry(st), Engine: st.Engine,
-		Watermark: st.Watermark, File: e.dataFile, Mutants: e.o.Mutants,
+		Watermark: st.Watermark, File: e.dataFile, Alloc: e.o.Alloc, Mutants: e.o.Mutants,
 	}
 	var ev *recovery.Evidence
 	claims := []walstage.Claim{{Epoch: st.Durable.Epoch, LSN: st.Durable.LSN, Source: "super"}}

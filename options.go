@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/untorn/untorn/aligned"
 	"github.com/untorn/untorn/dwbstage"
 	"github.com/untorn/untorn/fsys"
 	"github.com/untorn/untorn/hwprobe"
@@ -142,6 +143,10 @@ type Options struct {
 	// Logger gets a line at open and at everything an operator wants to know. nil = none.
 	Logger *slog.Logger
 
+	// Alloc is where the memory of an open comes from, zeroed, at a multiple of align: page frames, the
+	// log's groups, what recovery reads into. It may be used again when Close, or an Open that failed, has
+	// returned: for whoever opens very many engines. nil = the heap, and a mapping for the frames.
+	Alloc func(n, align int) []byte
 	// FS and NewRing replace the operating system: the simulator does. nil = the real ones.
 	FS      fsys.FS
 	NewRing func(name string, c ring.Config) (ring.Ring, error)
@@ -237,6 +242,14 @@ func (o Options) withDefaults() Options {
 		o.DWBDir = o.Dir
 	}
 	return o
+}
+
+// alloc is Alloc or the heap.
+func (o *Options) alloc(n, align int) []byte {
+	if o.Alloc != nil {
+		return o.Alloc(n, align)
+	}
+	return aligned.Alloc(n, align)
 }
 
 // Validate returns every complaint about the options, joined; each matches ErrOptions.

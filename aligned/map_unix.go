@@ -14,3 +14,8 @@ func mapMemory(n int) ([]byte, error) {
 }
 
 func unmapMemory(b []byte) error { return unix.Munmap(b) }
+
+// mapZeros maps n bytes of zeros that cannot be written.
+func mapZeros(n int) ([]byte, error) {
+	return unix.Mmap(-1, 0, n, unix.PROT_READ, unix.MAP_ANON|unix.MAP_PRIVATE)
+}

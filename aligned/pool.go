@@ -26,6 +26,8 @@ var (
 type Config struct {
 	// Bytes is all the memory the pool will ever have, rounded up to whole chunks. At least one.
 	Bytes int64
+	// Alloc is where the memory comes from, at a multiple of Chunk. nil = a Slab of the pool's own.
+	Alloc func(n, align int) []byte
 	// Chunk is the unit in which frames of different sizes share it: 0 = 64 KiB, the only value.
 	Chunk int
 }
@@ -88,16 +90,18 @@ type Pool struct {
 }
 
 // NewPool makes a pool. All of its memory is reserved here; it is touched when first used.
-func NewPool(cfg Config) (*Pool, error) {
-	if err := cfg.Validate(); err != nil {
+func NewPool(cfg Config) (p *Pool, err error) {
+	if err = cfg.Validate(); err != nil {
 		return nil, err
 	}
 	n := int((cfg.Bytes + Chunk - 1) / Chunk)
-	slab, err := NewSlab(n*Chunk, Chunk)
-	if err != nil {
+	slab := &Slab{}
+	if cfg.Alloc != nil {
+		slab.mem = cfg.Alloc(n*Chunk, Chunk)
+	} else if slab, err = NewSlab(n*Chunk, Chunk); err != nil {
 		return nil, err
 	}
-	p := &Pool{slab: slab, mem: slab.Bytes(), chunks: make([]chunk, n), whole: newBitmap(n)}
+	p = &Pool{slab: slab, mem: slab.Bytes(), chunks: make([]chunk, n), whole: newBitmap(n)}
 	for i := range n {
 		p.whole.set(i)
 	}

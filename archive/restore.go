@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/aligned"
 	"github.com/untorn/untorn/fsys"
 	"github.com/untorn/untorn/page"
 	"github.com/untorn/untorn/pageimage"
@@ -484,7 +485,7 @@ func (r *restore) seal() error {
 	}
 	f, err := fsys.OS().Open(tmp, fsys.OpenFlags{})
 	if err == nil {
-		err = super.NewStore(rg, f, st.Block, 0).Write(st)
+		err = super.NewStore(rg, f, aligned.Alloc, st.Block, 0).Write(st)
 		if err == nil {
 			err = rg.Do(&ring.Op{Kind: ring.Sync, File: f})
 		}

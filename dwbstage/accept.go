@@ -92,7 +92,11 @@ func (s *Stage) open(way, bytes int) *stages.Batch {
 	b = s.free[way][n-1]
 	s.free[way] = s.free[way][:n-1]
 	if b.Entries == nil {
-		b.Entries = make([]stages.Entry, 0, s.cfg.Geometry.MaxSlots())
+		slots := s.cfg.Geometry.MaxSlots()
+		b.Entries = make([]stages.Entry, 0, slots)
+		if way == 0 {
+			b.Vec = make([][]byte, 0, slots+2)
+		}
 	}
 	s.filling[way] = b
 	return b

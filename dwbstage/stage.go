@@ -41,6 +41,7 @@ type Config struct {
 	Lone     bool // a small batch is, where nothing else is on its way
 	Log      Log
 	Frames   Frames
+	Alloc    func(n, align int) []byte // of headers, zeroed; nil = the heap
 	Poison   *stages.Poison
 	Mutants  stages.Mutant
 }
@@ -99,6 +100,9 @@ func New(cfg Config) (*Stage, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Alloc == nil {
+		cfg.Alloc = aligned.Alloc
+	}
 	// One batch may fill and one be sealed beside those in flight, on each way.
 	nd, nf := cfg.InFlight+2, cfg.Direct+2
 	s := &Stage{
@@ -121,12 +125,11 @@ func New(cfg Config) (*Stage, error) {
 	for i := range nd + nf {
 		b := &stages.Batch{
 			Slot: i, Region: -1,
-			Vec: make([][]byte, 0, slots+2),
 		}
 		way := 1
 		if i < nd {
 			way = 0
-			b.Front = aligned.Alloc(frontBlocks*block, block)
+			b.Front = cfg.Alloc(frontBlocks*block, block)
 		}
 		s.all = append(s.all, b)
 		s.free[way] = append(s.free[way], b)

@@ -1,7 +1,6 @@
 package recovery
 
 import (
-	"github.com/untorn/untorn/aligned"
 	"github.com/untorn/untorn/ring"
 )
 
@@ -13,6 +12,7 @@ const laneCount = 32
 // done in the order they were started in, in the caller's goroutine.
 type lanes struct {
 	ring  ring.Ring
+	alloc func(n, align int) []byte
 	align int
 	all   []lane
 	done  chan *ring.Op
@@ -28,8 +28,8 @@ type lane struct {
 	then func(*lane) error
 }
 
-func newLanes(r ring.Ring, align int) *lanes {
-	return &lanes{ring: r, align: align, all: make([]lane, laneCount), done: make(chan *ring.Op, laneCount)}
+func newLanes(r ring.Ring, alloc func(n, align int) []byte, align int) *lanes {
+	return &lanes{ring: r, alloc: alloc, align: align, all: make([]lane, laneCount), done: make(chan *ring.Op, laneCount)}
 }
 
 // next returns a lane that nothing is in flight on, with a buffer of n bytes, or the first error.
@@ -43,7 +43,7 @@ func (l *lanes) next(n int) (*lane, error) {
 	x := &l.all[(l.head+l.n)%len(l.all)]
 	x.over, x.then = false, nil
 	if cap(x.buf) < n {
-		x.buf = aligned.Alloc(n, l.align)
+		x.buf = l.alloc(n, l.align)
 	}
 	x.buf = x.buf[:n]
 	return x, nil

@@ -88,7 +88,7 @@ func MakePlan(ctx context.Context, in Input, ev *Evidence) (*Plan, error) {
 		p.Report.Images, p.Report.ImageBytes = in.Images.Records, in.Images.Bytes
 		order = append(order, in.Images.others(func(id page.ID) bool { return pages[id] != nil })...)
 	}
-	p.lanes = newLanes(in.Ring, in.Geometry.Block)
+	p.lanes = newLanes(in.Ring, in.alloc, in.Geometry.Block)
 	reads := p.lanes
 	for _, id := range order {
 		if err := ctx.Err(); err != nil {

@@ -36,7 +36,15 @@ type Input struct {
 	// the records through an LSN, when recovery is over.
 	Fetch   Fetch
 	Held    func(page.LSN) bool
+	Alloc   func(n, align int) []byte // where buffers come from; nil = the heap
 	Mutants stages.Mutant
+}
+
+func (in *Input) alloc(n, align int) []byte {
+	if in.Alloc != nil {
+		return in.Alloc(n, align)
+	}
+	return aligned.Alloc(n, align)
 }
 
 // head is one valid header of a region. The two of a region usually are the same.
@@ -110,7 +118,7 @@ func (ev *Evidence) scanRegions(ctx context.Context, in Input) error {
 			k := next % scanAhead
 			ops[k] = ring.Op{
 				Kind: ring.Read, File: in.DWB, Off: g.RegionOffset(next),
-				Buf: aligned.Alloc(int(g.RegionBytes()), g.Block), Done: done[k],
+				Buf: in.alloc(int(g.RegionBytes()), g.Block), Done: done[k],
 			}
 			in.Ring.Submit(&ops[k])
 			next++

@@ -3,8 +3,10 @@ package stages
 import "github.com/untorn/untorn/page"
 
 // Index finds what a stage keeps per page in flight. It is an open-addressed table of fixed size:
-// what is in flight is bounded, the pages of a file are not. It belongs to one goroutine.
+// what is in flight is bounded, the pages of a file are not. It belongs to one goroutine. Its memory
+// comes with the first page.
 type Index[T any] struct {
+	size int
 	keys []page.ID
 	vals []*T
 	mask uint64
@@ -17,7 +19,7 @@ func NewIndex[T any](n int) *Index[T] {
 	for size < 2*n {
 		size *= 2
 	}
-	return &Index[T]{keys: make([]page.ID, size), vals: make([]*T, size), mask: uint64(size - 1)}
+	return &Index[T]{size: size, mask: uint64(size - 1)}
 }
 
 func home(id page.ID) uint64 {
@@ -30,6 +32,9 @@ func (x *Index[T]) Len() int { return x.n }
 
 // Get returns what is kept for id, or nil.
 func (x *Index[T]) Get(id page.ID) *T {
+	if x.n == 0 {
+		return nil
+	}
 	for i := home(id) & x.mask; x.vals[i] != nil; i = (i + 1) & x.mask {
 		if x.keys[i] == id {
 			return x.vals[i]
@@ -40,6 +45,9 @@ func (x *Index[T]) Get(id page.ID) *T {
 
 // Put keeps v (not nil) for id, in place of what was there.
 func (x *Index[T]) Put(id page.ID, v *T) {
+	if x.vals == nil {
+		x.keys, x.vals = make([]page.ID, x.size), make([]*T, x.size)
+	}
 	i := home(id) & x.mask
 	for ; x.vals[i] != nil; i = (i + 1) & x.mask {
 		if x.keys[i] == id {
@@ -55,6 +63,9 @@ func (x *Index[T]) Put(id page.ID, v *T) {
 
 // Delete forgets id.
 func (x *Index[T]) Delete(id page.ID) {
+	if x.n == 0 {
+		return
+	}
 	i := home(id) & x.mask
 	for ; ; i = (i + 1) & x.mask {
 		if x.vals[i] == nil {

@@ -40,16 +40,16 @@ func NewNanos() *hdrhistogram.Histogram { return hdrhistogram.New(1000, 60e9, 2)
 
 func newPages() *hdrhistogram.Histogram { return hdrhistogram.New(1, 1<<20, 2) }
 
-// nanos counts d in a distribution of times, which it makes if it is the first.
-func nanos(h **hdrhistogram.Histogram, d time.Duration) {
+// Nanos counts d in a distribution of times, which it makes if it is the first.
+func Nanos(h **hdrhistogram.Histogram, d time.Duration) {
 	if *h == nil {
 		*h = NewNanos()
 	}
 	RecordNanos(*h, d)
 }
 
-// count counts n in a distribution of numbers, which it makes if it is the first.
-func count(h **hdrhistogram.Histogram, n int) {
+// Count counts n in a distribution of numbers, which it makes if it is the first.
+func Count(h **hdrhistogram.Histogram, n int) {
 	if *h == nil {
 		*h = newPages()
 	}
@@ -67,15 +67,15 @@ func (m *Meter) Busy(d time.Duration) { m.busy.Add(int64(d)) }
 // Wait records how long a message lay between being sent and being taken up.
 func (m *Meter) Wait(d time.Duration) {
 	m.mu.Lock()
-	nanos(&m.wait, d)
+	Nanos(&m.wait, d)
 	m.mu.Unlock()
 }
 
 // Service records how long one batch took in this stage, and how many pages it had.
 func (m *Meter) Service(d time.Duration, pages int) {
 	m.mu.Lock()
-	nanos(&m.service, d)
-	count(&m.batches, pages)
+	Nanos(&m.service, d)
+	Count(&m.batches, pages)
 	m.pages += uint64(pages)
 	m.mu.Unlock()
 }
@@ -89,8 +89,8 @@ func (m *Meter) Backlog() int64 { return m.inFlight.Load() }
 // Flush records how long one flush took, and how many pages it covered.
 func (m *Meter) Flush(d time.Duration, pages int) {
 	m.mu.Lock()
-	nanos(&m.flush, d)
-	count(&m.flushPages, pages)
+	Nanos(&m.flush, d)
+	Count(&m.flushPages, pages)
 	m.flushes++
 	m.mu.Unlock()
 }
@@ -98,7 +98,7 @@ func (m *Meter) Flush(d time.Duration, pages int) {
 // FlushGroup records how many files were flushed together.
 func (m *Meter) FlushGroup(files int) {
 	m.mu.Lock()
-	count(&m.flushFiles, files)
+	Count(&m.flushFiles, files)
 	m.mu.Unlock()
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"sort"
 
-	"github.com/untorn/untorn/aligned"
 	"github.com/untorn/untorn/ring"
 	"github.com/untorn/untorn/stages"
 )
@@ -33,6 +32,7 @@ var ErrDisagree = errors.New("copies of super with one sequence disagree")
 type Store struct {
 	ring    ring.Ring
 	file    ring.File
+	alloc   func(n, align int) []byte
 	buf     []byte
 	back    []byte         // what was written, read back; as long as it had to be so far
 	seq     [Copies]uint64 // 0: invalid
@@ -43,11 +43,11 @@ type Store struct {
 	mutants stages.Mutant
 }
 
-// NewStore works on an open, locked file of FileBytes.
-func NewStore(r ring.Ring, f ring.File, align int, mutants stages.Mutant) *Store {
+// NewStore works on an open, locked file of FileBytes. Its buffers come from alloc, zeroed.
+func NewStore(r ring.Ring, f ring.File, alloc func(n, align int) []byte, align int, mutants stages.Mutant) *Store {
 	align = max(align, 4096)
 	return &Store{
-		ring: r, file: f, buf: aligned.Alloc(Zone, align), align: align, mutants: mutants,
+		ring: r, file: f, alloc: alloc, buf: alloc(Zone, align), align: align, mutants: mutants,
 	}
 }
 
@@ -180,7 +180,7 @@ func (s *Store) writePair(pair []int, seq uint64, n int) error {
 	}
 	for _, i := range pair {
 		if len(s.back) < size[i] {
-			s.back = aligned.Alloc(size[i], s.align)
+			s.back = s.alloc(size[i], s.align)
 		}
 		op := ring.Op{Kind: ring.Read, File: s.file, Off: int64(i) * Zone, Buf: s.back[:size[i]]}
 		if err := s.ring.Do(&op); err != nil {

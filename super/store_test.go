@@ -5,6 +5,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/untorn/untorn/aligned"
 	"github.com/untorn/untorn/fsys"
 	"github.com/untorn/untorn/sim"
 )
@@ -23,7 +24,7 @@ func TestAShorterStateLeavesNothingBehind(t *testing.T) {
 	}
 	r := d.Ring()
 	defer r.Close()
-	open := func() *Store { return NewStore(r, f, 4096, 0) }
+	open := func() *Store { return NewStore(r, f, aligned.Alloc, 4096, 0) }
 	s := open()
 	for i, n := range []int{100, 9000, 10, 16000, 4100, 0} {
 		st := sample()

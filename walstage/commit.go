@@ -281,8 +281,8 @@ func (l *Log) complete(g *group, took time.Duration, err error, woken []*waiter)
 		l.stats.Groups++
 		l.stats.GroupBytes += uint64(g.size)
 		l.stats.Busy += took
-		stages.RecordNanos(l.groupNanos, took)
-		_ = l.groupRecords.RecordValue(int64(g.records))
+		stages.Nanos(&l.groupNanos, took)
+		stages.Count(&l.groupRecords, int(g.records))
 		l.depth.observe(g.size, took)
 		if l.method == commitLater {
 			l.wrote(g.seg)

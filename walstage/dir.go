@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/untorn/untorn/aligned"
 	"github.com/untorn/untorn/page"
 	"github.com/untorn/untorn/ring"
 )
@@ -148,7 +147,7 @@ func (d *Dir) Close() error {
 // readHeaders reads every segment's header, once, and checks that the segments that have one form
 // a single stream from start on: before it a cut that is forgotten by now may have left a gap.
 func (d *Dir) readHeaders(start page.LSN) error {
-	buf := aligned.Alloc(d.o.Block, d.o.Block)
+	buf := d.o.Alloc(d.o.Block, d.o.Block)
 	var last *segment
 	for _, s := range d.segs.list {
 		if s.formatted {

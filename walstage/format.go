@@ -141,6 +141,9 @@ func (h *groupHeader) encode(b []byte) {
 	le.PutUint32(b[108:], h.crc)
 }
 
+// errNoGroup is what most blocks behind the end of a log are: a search meets it all the time.
+var errNoGroup = damaged("no group here")
+
 // decodeGroupHeader checks the header at the start of b by itself. Whether it belongs where it was
 // found is the walker's question.
 func decodeGroupHeader(b []byte, block int) (groupHeader, error) {
@@ -149,7 +152,7 @@ func decodeGroupHeader(b []byte, block int) (groupHeader, error) {
 		return h, damaged("%d bytes are no group header", len(b))
 	}
 	if le.Uint32(b) != groupMagic {
-		return h, damaged("no group here")
+		return h, errNoGroup
 	}
 	h.crc = le.Uint32(b[108:])
 	if sum := crc32.Checksum(b[:108], page.Castagnoli); h.crc != sum {

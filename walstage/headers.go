@@ -76,11 +76,13 @@ func (h *HeaderCopy) encode(b, head []byte) {
 	le.PutUint32(b[152:], crc32.Checksum(b[:152], page.Castagnoli))
 }
 
+var errNoCopy = damaged("no copy of a header here")
+
 // decodeHeaderCopy checks one protocol block.
 func decodeHeaderCopy(b []byte) (HeaderCopy, error) {
 	var h HeaderCopy
 	if len(b) < headersSize || le.Uint32(b) != headersMagic {
-		return h, damaged("no copy of a header here")
+		return h, errNoCopy
 	}
 	if got, sum := le.Uint32(b[152:]), crc32.Checksum(b[:152], page.Castagnoli); got != sum {
 		return h, damaged("header copy checksum %08x, computed %08x", got, sum)
@@ -131,7 +133,7 @@ func openHeaders(ctx context.Context, o *Options, readOnly bool) (*headerRing, e
 }
 
 func lockHeaders(ctx context.Context, o *Options, f fsys.File, readOnly bool) (*headerRing, error) {
-	r := &headerRing{file: f, buf: aligned.Alloc(o.Block, o.Block)}
+	r := &headerRing{file: f, buf: o.Alloc(o.Block, o.Block)}
 	err := lockFile(ctx, f, !readOnly, o.LockWait)
 	if err != nil {
 		return nil, errors.Join(r.err("lock", err), f.Close())
@@ -165,7 +167,7 @@ func makeHeaders(ctx context.Context, o *Options, r *headerRing) (*headerRing, e
 		return r, r.err("preallocate", err)
 	}
 	s := segment{file: r.file, name: headersName}
-	if err := s.zero(o, aligned.Alloc(zeroChunk, o.Block), r.slots*int64(o.Block), size); err != nil {
+	if err := s.zero(o, aligned.Zeros(zeroChunk, o.Block), r.slots*int64(o.Block), size); err != nil {
 		return r, err
 	}
 	if err := s.flush(o, ring.Sync); err != nil {

@@ -12,9 +12,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
-	"github.com/untorn/untorn/aligned"
 	"github.com/untorn/untorn/page"
-	"github.com/untorn/untorn/stages"
 )
 
 // Log is a log being appended to. All methods may be called from any goroutine.
@@ -60,7 +58,7 @@ type Log struct {
 	pause  atomic.Int64 // of each append, in nanoseconds: see flow
 	stats  Stats
 
-	groupNanos, groupRecords *hdrhistogram.Histogram
+	groupNanos, groupRecords *hdrhistogram.Histogram // nil until there is a group
 
 	waiters sync.Pool
 	stop    chan struct{}
@@ -99,8 +97,7 @@ func (d *Dir) Start(ctx context.Context, epoch uint64, t *Tail) (*Log, error) {
 		return fail(fmt.Errorf("%w: epoch %d is not above the log's, %d", ErrOrder, epoch, t.Epoch))
 	}
 	l := &Log{o: d.o, segs: d.segs, epoch: epoch, cur: t.at.seg, off: t.at.off, chain: t.chain,
-		mark: t.Mark, stop: make(chan struct{}),
-		groupNanos: stages.NewNanos(), groupRecords: hdrhistogram.New(1, 1<<20, 2)}
+		mark: t.Mark, stop: make(chan struct{})}
 	l.room.L, l.work.L = &l.mu, &l.mu
 	l.waiters.New = func() any { return &waiter{ch: make(chan struct{}, 1)} }
 	l.durable.Store(uint64(t.End))
@@ -131,11 +128,12 @@ func (d *Dir) Start(ctx context.Context, epoch uint64, t *Tail) (*Log, error) {
 		return fail(err)
 	}
 	d.started = true
+	d.segs.run()
 
 	groups := l.o.InFlight + 2
 	l.queue = make([]*group, 0, groups)
 	for range groups {
-		l.free = append(l.free, &group{buf: aligned.Alloc(int(maxGroup), l.o.Block)})
+		l.free = append(l.free, &group{buf: l.o.Alloc(int(maxGroup), l.o.Block)})
 	}
 	l.stats.BufferBytes = int64(groups) * maxGroup
 	l.depth = depth{target: l.o.Depth, min: l.o.Depth, max: l.o.InFlight}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/untorn/untorn/aligned"
 	"github.com/untorn/untorn/fsys"
 	"github.com/untorn/untorn/ring"
 	"github.com/untorn/untorn/stages"
@@ -82,6 +83,8 @@ type Options struct {
 	// LockWait bounds how long OpenDir waits for segments locked by another process, whose queued
 	// I/O may outlive it (I11). 0 = 5 s; negative = do not wait.
 	LockWait time.Duration
+	// Alloc is where the buffers come from that Scan, Repair and Start take, zeroed. nil = the heap.
+	Alloc func(n, align int) []byte
 	// Depth is how many groups are in flight from the start, and the least it adapts to. 0 = 1.
 	Depth int
 	// Buffered keeps the segments out of O_DIRECT.
@@ -122,6 +125,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Poison == nil {
 		o.Poison = stages.NewPoison()
+	}
+	if o.Alloc == nil {
+		o.Alloc = aligned.Alloc
 	}
 	return o
 }

@@ -61,6 +61,8 @@ func (d *Dir) resume(ctx context.Context, t *Tail) error {
 // rewrite writes the groups beyond the evidence again and flushes their files.
 func (d *Dir) rewrite(ctx context.Context, t *Tail) error {
 	w := newWalker(&d.o, 0)
+	d.segs.borrow(w.win)
+	defer d.segs.giveBack(w.win)
 	var last *segment
 	for _, g := range t.beyond {
 		if err := ctx.Err(); err != nil {
@@ -108,14 +110,14 @@ func (d *Dir) zeroTail(ctx context.Context, t *Tail) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	zeros := aligned.Alloc(int(min(zeroPiece, s.length-t.at.off)), d.o.Block)
+	zeros := aligned.Zeros(int(min(zeroPiece, s.length-t.at.off)), d.o.Block)
 	if err := s.zero(&d.o, zeros, t.at.off, s.length); err != nil {
 		return err
 	}
 	return s.flush(&d.o, kind)
 }
 
-const zeroPiece = 1 << 20
+const zeroPiece = aligned.MaxZeros
 
 // dropLater removes the segments behind the last one. After a clean close the one prepared next
 // stays: nothing was ever written to it.

@@ -106,6 +106,8 @@ func (s source) walk(ctx context.Context, from page.LSN, ahead int64, visit func
 		return next
 	}
 	w := newWalker(s.o, ahead)
+	s.segs.borrow(w.win)
+	defer s.segs.giveBack(w.win)
 	p := place{seg, s.segs.near(seg, seg.off(from), s.o.Block)}
 	for {
 		if err := ctx.Err(); err != nil {

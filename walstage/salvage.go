@@ -169,15 +169,14 @@ func (d *Dir) salvageInto(s *segment, h *groupHeader, to *Options, r *Salvaged) 
 		r.Headers = append(r.Headers, s.name)
 	}
 	out.size = length
-	zeros := aligned.Alloc(zeroChunk, d.o.Block)
 	err = f.Preallocate(0, length)
 	if err == nil {
-		err = out.zero(to, zeros, 0, length)
+		err = out.zero(to, aligned.Zeros(zeroChunk, d.o.Block), 0, length)
 	}
 	if err == nil {
 		o := *to
 		o.EngineID, o.Block = d.o.EngineID, d.o.Block
-		err = out.writeHeader(&o, zeros, first, length, epoch)
+		err = out.writeHeader(&o, aligned.Alloc(o.Block, o.Block), first, length, epoch)
 	}
 	if err != nil {
 		return nil, errors.Join(&Error{Op: "salvage to", File: path, Err: err}, f.Close())

@@ -73,6 +73,8 @@ func (d *Dir) Scan(ctx context.Context, ev Evidence) (*Tail, error) {
 		return nil, d.noStart(ev.Start, claims)
 	}
 	w := newWalker(&d.o, readAhead)
+	d.segs.borrow(w.win)
+	defer d.segs.giveBack(w.win)
 	w.epoch = seg.epoch
 	t.at = place{seg, int64(d.o.Block)}
 	highest := page.LSN(0)

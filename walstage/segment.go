@@ -83,6 +83,9 @@ type segments struct {
 	closed bool       // the files are closed, or about to be
 	unused sync.Cond  // signalled when a segment's last reader lets go
 
+	running bool   // the log has started
+	buffer  []byte // of a window, for the next one that reads through the log
+
 	cuts atomic.Pointer[[]Cut] // what readers pass over
 }
 
@@ -317,14 +320,14 @@ func createSegment(ctx context.Context, o *Options, seq uint64, first page.LSN,
 	if err := f.Preallocate(0, o.SegmentBytes); err != nil {
 		return nil, fail("preallocate", err)
 	}
-	zeros := aligned.Alloc(int(min(zeroChunk, s.size)), o.Block)
+	zeros := aligned.Zeros(int(min(zeroChunk, s.size)), o.Block)
 	if err := s.zero(o, zeros, 0, s.size); err != nil {
 		return nil, err
 	}
 	if err := s.flush(o, ring.Sync); err != nil {
 		return nil, err
 	}
-	if err := s.writeHeader(o, zeros, first, o.SegmentBytes, epoch); err != nil {
+	if err := s.writeHeader(o, aligned.Alloc(o.Block, o.Block), first, o.SegmentBytes, epoch); err != nil {
 		return nil, err
 	}
 	if err := o.FS.SyncDir(o.Dir); err != nil {

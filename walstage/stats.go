@@ -63,6 +63,8 @@ func (l *Log) Stats() Stats {
 func (l *Log) ResetStats() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.groupNanos.Reset()
-	l.groupRecords.Reset()
+	if l.groupNanos != nil {
+		l.groupNanos.Reset()
+		l.groupRecords.Reset()
+	}
 }

@@ -24,6 +24,7 @@ const (
 // next call. It never reads more than it is asked for plus ahead, nor past the file's end.
 type window struct {
 	o     *Options
+	alloc func(n, align int) []byte
 	ahead int64
 	// until, unless 0, is how far the log is durable: nothing behind it is read ahead, because a
 	// live log is still going to write it.
@@ -38,7 +39,40 @@ type window struct {
 }
 
 func newWindow(o *Options, ahead int64) *window {
-	return &window{o: o, ahead: ahead, done: make(chan *ring.Op, readPieces)}
+	return &window{o: o, alloc: aligned.Alloc, ahead: ahead, done: make(chan *ring.Op, readPieces)}
+}
+
+// keptBuffer is the most that a running log keeps of it.
+const keptBuffer = 256 << 10
+
+// borrow lends a window the buffer of the last one that gave it back: an open reads through the log
+// a few times.
+func (s *segments) borrow(w *window) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.running {
+		w.alloc = w.o.Alloc
+	}
+	w.buf, s.buffer = s.buffer, nil
+}
+
+// giveBack takes a window's buffer, of which nothing is used any more.
+func (s *segments) giveBack(w *window) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(w.buf) > len(s.buffer) && (!s.running || len(w.buf) <= keptBuffer) {
+		s.buffer = w.buf
+	}
+	w.seg, w.buf, w.n = nil, nil, 0
+}
+
+// run says that the open is over: its memory has an end, that of a running log has not.
+func (s *segments) run() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running = true; len(s.buffer) > keptBuffer {
+		s.buffer = nil
+	}
 }
 
 // bytes returns n bytes of s from off; both are multiples of the block.
@@ -81,7 +115,7 @@ func (w *window) slide(s *segment, off, want int64) {
 		keep = w.buf[off-w.off : w.n]
 	}
 	if int64(len(w.buf)) < want {
-		grown := aligned.Alloc(int(want), w.o.Block)
+		grown := w.alloc(int(want), w.o.Block)
 		copy(grown, keep)
 		w.buf = grown
 	} else {
