@@ -48,7 +48,7 @@ func (r *run) again(ctx context.Context, d *sim.Disk, t *tried, s second, buf *b
 		complaints = r.verdict(s.exp, r.work(d, t, s))
 	}
 	log := d.Log()
-	t.leave(d)
+	t.leave(d, buf)
 	if len(complaints) > 0 {
 		r.reportAgain(complaints, s, log, log.Len(), nil, nil, t, &tried{})
 		return
@@ -67,7 +67,7 @@ func (r *run) again(ctx context.Context, d *sim.Disk, t *tried, s second, buf *b
 		for _, c2 := range r.pick(p2, againChoice, rng) {
 			d2 := p2.Make(c2)
 			t2 := r.try(ctx, d2, buf)
-			t2.leave(d2)
+			t2.leave(d2, buf)
 			r.x.count(false, transition)
 			cs := t2.judge(exp, let)
 			if len(cs) == 0 && t2.err == nil && s.same && i <= opened {

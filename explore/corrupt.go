@@ -76,7 +76,7 @@ func (r *run) corrupt(ctx context.Context, pt *sim.Point, c sim.Choice, exp *exp
 	}
 	r.x.count(false, transitions...)
 	if cs := t.judge(exp, let); len(cs) > 0 {
-		t.leave(d)
+		t.leave(d, buf)
 		r.report(cs, pt, c, story, exp, t.seen, nil)
 		return
 	}
@@ -84,7 +84,7 @@ func (r *run) corrupt(ctx context.Context, pt *sim.Point, c sim.Choice, exp *exp
 		r.again(ctx, d, &t, second{pt: pt, c: c, exp: exp, let: let, path: story}, buf)
 		return
 	}
-	t.leave(d)
+	t.leave(d, buf)
 }
 
 // refused judges an open that was refused: it must have been allowed to, say what is wrong in a way
@@ -92,7 +92,7 @@ func (r *run) corrupt(ctx context.Context, pt *sim.Point, c sim.Choice, exp *exp
 func (r *run) refused(ctx context.Context, pt *sim.Point, c sim.Choice, exp *expect, seen *observed, t *tried, d *sim.Disk,
 	ds []damage, let pass, story string, buf *buffers) {
 	if cs := t.judge(exp, let); len(cs) > 0 {
-		t.leave(d)
+		t.leave(d, buf)
 		r.report(cs, pt, c, story, exp, nil, nil)
 		return
 	}
@@ -110,13 +110,13 @@ func (r *run) refused(ctx context.Context, pt *sim.Point, c sim.Choice, exp *exp
 		if len(cs) == 0 {
 			cs = seen.differs(t2.seen)
 		}
-		t2.leave(d)
+		t2.leave(d, buf)
 		if len(cs) > 0 {
 			r.report(cs, pt, c, story+"; the open was refused ("+t.err.Error()+"), the damage undone", exp, t2.seen, nil)
 		}
 		return
 	}
-	t.leave(d)
+	t.leave(d, buf)
 	var lost *recovery.LostError
 	if !errors.As(t.err, &lost) {
 		return
@@ -139,7 +139,7 @@ func (r *run) refused(ctx context.Context, pt *sim.Point, c sim.Choice, exp *exp
 	t2 := r.tryWith(ctx, d, buf, func(o *untorn.Options) { o.AcceptLoss = true })
 	r.x.count(false, Accepted)
 	cs := t2.judge(exp, let)
-	t2.leave(d)
+	t2.leave(d, buf)
 	if len(cs) > 0 {
 		r.report(cs, pt, c, story+"; loss was accepted", exp, t2.seen, nil)
 	}

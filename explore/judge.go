@@ -188,28 +188,35 @@ func describe(cs []catalog) (all []map[string]uint64) {
 func (x *expect) judgePage(s *observed, name string, uid uint64, no int, p *sight, let pass, complain complainer) {
 	k := pageKey{uid, uint64(no)}
 	floor, ceil := x.floor[k], x.ceil[k]
-	by := ""
-	if a := x.floorBy[k]; a != nil {
-		by = fmt.Sprintf(" (%v)", a)
-	}
+	by := acknowledged{x.floorBy[k]}
 	switch {
 	case p.damaged != "":
 		if !let.damaged[k] && !x.torn(k) {
-			complain(Damaged, name, no, "page %d of %s cannot be read: %s; expected version %d to %d%s", no, name, p.damaged, floor, ceil, by)
+			complain(Damaged, name, no, "page %d of %s cannot be read: %s; expected version %d to %d%v", no, name, p.damaged, floor, ceil, by)
 		}
 	case p.torn != "":
-		complain(Torn, name, no, "page %d of %s is torn and was returned as good: %s; expected version %d to %d%s", no, name, p.torn, floor, ceil, by)
+		complain(Torn, name, no, "page %d of %s is torn and was returned as good: %s; expected version %d to %d%v", no, name, p.torn, floor, ceil, by)
 	case p.version != 0 && p.uid != uid:
 		complain(Torn, name, no, "page %d of %s holds an image of another file (%d, not %d)", no, name, p.uid, uid)
 	case p.version < floor:
 		if !let.olderOf[k] {
-			complain(Older, name, no, "page %d of %s has version %d; version %d had been acknowledged%s", no, name, p.version, floor, by)
+			complain(Older, name, no, "page %d of %s has version %d; version %d had been acknowledged%v", no, name, p.version, floor, by)
 		}
 	case p.version > ceil:
 		complain(Newer, name, no, "page %d of %s has version %d; the newest that may be there is %d: recovery had given it up", no, name, p.version, ceil)
 	case p.lsn > s.last && !let.ahead && !x.foreign[k.uid]:
 		complain(Newer, name, no, "page %d of %s has version %d with LSN %d, and the log ends at %d (I3)", no, name, p.version, p.lsn, s.last)
 	}
+}
+
+// acknowledged says by which act, if there is one. Most pages are as they should be, and nobody asks.
+type acknowledged struct{ by *act }
+
+func (a acknowledged) String() string {
+	if a.by == nil {
+		return ""
+	}
+	return fmt.Sprintf(" (%v)", a.by)
 }
 
 // differs compares two recoveries of one crash state (I8).

@@ -14,16 +14,16 @@ func (r *run) kill(ctx context.Context, pt *sim.Point, k sim.KillChoice, d *sim.
 	t := r.try(ctx, d, buf)
 	r.x.count(true, Killed)
 	if lostToTears(t.err, exp) {
-		t.leave(d)
+		t.leave(d, buf)
 		return
 	}
 	if cs := r.verdict(exp, t.judge(exp, pass{})); len(cs) > 0 {
-		t.leave(d)
+		t.leave(d, buf)
 		r.report(cs, pt, k, fmt.Sprintf("process killed, its writes in flight: %v", k), exp, t.seen, nil)
 		return
 	}
 	if t.err != nil {
-		t.leave(d)
+		t.leave(d, buf)
 		return
 	}
 	r.again(ctx, d, &t, second{pt: pt, c: sim.Choice{Name: "kill " + k.String()}, exp: exp}, buf)

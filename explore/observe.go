@@ -127,6 +127,7 @@ type buffers struct {
 	slab    []byte
 	list    []untorn.PageRead
 	scratch []byte
+	arena   arena
 }
 
 func newBuffers() *buffers { return &buffers{scratch: make([]byte, 64<<10)} }

@@ -45,7 +45,7 @@ func (r *run) rot(ctx context.Context, pt *sim.Point, c sim.Choice, exp *expect,
 	}
 	let.refuse = true
 	t := r.try(ctx, d, buf)
-	t.leave(d)
+	t.leave(d, buf)
 	r.x.count(false, Rotten)
 	if cs := t.judge(exp, let); len(cs) > 0 {
 		r.report(cs, pt, c, "power cut, then a bit rotted in "+where, exp, t.seen, nil)

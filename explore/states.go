@@ -128,6 +128,7 @@ func (r *run) try(ctx context.Context, d *sim.Disk, buf *buffers) tried {
 // tryWith is try with other options.
 func (r *run) tryWith(ctx context.Context, d *sim.Disk, buf *buffers, change func(*untorn.Options)) (t tried) {
 	o := r.p.engineOn(d)
+	o.Alloc = buf.arena.alloc
 	change(&o)
 	t.eng, t.err = openPatiently(ctx, o)
 	if t.err != nil {
@@ -138,11 +139,12 @@ func (r *run) tryWith(ctx context.Context, d *sim.Disk, buf *buffers, change fun
 }
 
 // leave ends an engine and its disk.
-func (t *tried) leave(d *sim.Disk) {
+func (t *tried) leave(d *sim.Disk, buf *buffers) {
 	d.PowerOff()
 	if t.eng != nil {
 		_ = t.eng.Close(context.Background()) // the machine is off: the error is expected
 	}
+	buf.arena.reset()
 }
 
 // judge turns what was tried into complaints.
@@ -194,12 +196,12 @@ func (r *run) cut(ctx context.Context, pt *sim.Point, c sim.Choice, exp *expect,
 	r.x.count(false, append(ts[:len(ts):len(ts)], r.features(exp)...)...)
 	r.x.shadow(t.seen)
 	if lostToTears(t.err, exp) || r.p.trouble == diskFull && errors.Is(t.err, untorn.ErrNoSpace) {
-		t.leave(d)
+		t.leave(d, buf)
 		return
 	}
 	cs := r.verdict(exp, t.judge(exp, pass{}))
 	if len(cs) > 0 {
-		t.leave(d)
+		t.leave(d, buf)
 		r.report(cs, pt, c, "power cut", exp, t.seen, pt.Make(c))
 		return
 	}
@@ -207,7 +209,7 @@ func (r *run) cut(ctx context.Context, pt *sim.Point, c sim.Choice, exp *expect,
 		r.again(ctx, d, &t, second{pt: pt, c: c, exp: exp, same: true}, buf)
 		return
 	}
-	t.leave(d)
+	t.leave(d, buf)
 	if rot && t.err == nil && len(exp.drive) == 0 {
 		r.rot(ctx, pt, c, exp, t.seen, buf)
 	}
