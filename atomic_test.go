@@ -83,10 +83,7 @@ func TestAtomic(t *testing.T) {
 			t.Errorf("Info says %+v", in)
 		}
 		for _, crashed := range []*sim.Disk{d.Crash(), d.Crash(), d.Crash()} {
-			o := o
-			o.FS = crashed.FS()
-			o.NewRing = func(string, ring.Config) (ring.Ring, error) { return crashed.Ring(), nil }
-			e := open(t, o)
+			e := open(t, on(o, crashed))
 			f, err := e.OpenFile(ctx, "table", untorn.FileOptions{})
 			if err != nil {
 				t.Fatal(err)

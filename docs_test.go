@@ -17,23 +17,36 @@ import (
 // testsIn lists the tests and fuzz targets of a package's folder.
 func testsIn(t *testing.T, dir string) []string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
-	if err != nil || len(files) == 0 {
-		t.Errorf("no tests in folder %q", dir)
-	}
 	var names []string
+	for _, d := range declarations(t, dir, true) {
+		if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil {
+			names = append(names, f.Name.Name)
+		}
+	}
+	return names
+}
+
+// declarations are those of a package's folder, of its tests or of the rest.
+func declarations(t *testing.T, dir string, tests bool) (all []ast.Decl) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") != tests {
+			continue
+		}
 		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, d := range f.Decls {
-			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil {
-				names = append(names, f.Name.Name)
-			}
-		}
+		all = append(all, f.Decls...)
 	}
-	return names
+	if len(all) == 0 {
+		t.Errorf("no declarations in folder %q (tests: %v)", dir, tests)
+	}
+	return all
 }
 
 var (

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/untorn/untorn"
-	"github.com/untorn/untorn/ring"
 	"github.com/untorn/untorn/sim"
 	"github.com/untorn/untorn/stages"
 )
@@ -138,10 +137,7 @@ func TestFullpageCrashes(t *testing.T) {
 					if n++; n > 6 {
 						break
 					}
-					o := o
-					o.FS = crashed.FS()
-					o.NewRing = func(string, ring.Config) (ring.Ring, error) { return crashed.Ring(), nil }
-					e, err := untorn.Open(ctx, o)
+					e, err := untorn.Open(ctx, on(o, crashed))
 					if err != nil {
 						t.Fatalf("cut at %d, %v: %v", i, choice, err)
 					}

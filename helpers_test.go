@@ -24,6 +24,13 @@ func onSim(d *sim.Disk) untorn.Options {
 	}
 }
 
+// on are the same options on another simulated disk, a crashed one for instance.
+func on(o untorn.Options, d *sim.Disk) untorn.Options {
+	o.FS = d.FS()
+	o.NewRing = func(string, ring.Config) (ring.Ring, error) { return d.Ring(), nil }
+	return o
+}
+
 func second(_, _ untorn.LSN, err error) error         { return err }
 func second2(_ untorn.Record, err error) error        { return err }
 func opened(_ *untorn.Engine, err error) error        { return err }

@@ -9,7 +9,6 @@ import (
 	"github.com/untorn/untorn"
 	"github.com/untorn/untorn/pageimage"
 	"github.com/untorn/untorn/pageimage/codecs"
-	"github.com/untorn/untorn/ring"
 	"github.com/untorn/untorn/sim"
 )
 
@@ -37,10 +36,7 @@ func TestFullLogNeverKeepsPagesBack(t *testing.T) {
 		writeVersion(t, e, f, upTo(100), 2, untorn.Durable)
 		for range 3 {
 			crashed := d.Crash()
-			o := o
-			o.FS = crashed.FS()
-			o.NewRing = func(string, ring.Config) (ring.Ring, error) { return crashed.Ring(), nil }
-			e := open(t, o)
+			e := open(t, on(o, crashed))
 			f, err := e.OpenFile(ctx, "table", untorn.FileOptions{})
 			if err != nil {
 				t.Fatal(err)
@@ -145,10 +141,7 @@ func TestImagesOfAnotherModeAreForgotten(t *testing.T) {
 		check := func(want uint64) {
 			t.Helper()
 			crashed := d.Crash()
-			o := o
-			o.FS = crashed.FS()
-			o.NewRing = func(string, ring.Config) (ring.Ring, error) { return crashed.Ring(), nil }
-			e := open(t, o)
+			e := open(t, on(o, crashed))
 			f, err := e.OpenFile(ctx, "table", untorn.FileOptions{})
 			if err != nil {
 				t.Fatal(err)
@@ -235,10 +228,8 @@ func TestCompressedImages(t *testing.T) {
 		}
 		again := func(c ...pageimage.Codec) (*untorn.Engine, error) {
 			crashed := d.Crash()
-			o := o
+			o := on(o, crashed)
 			o.ImageCodec, o.ImageCodecs = nil, c
-			o.FS = crashed.FS()
-			o.NewRing = func(string, ring.Config) (ring.Ring, error) { return crashed.Ring(), nil }
 			return untorn.Open(ctx, o)
 		}
 		if _, err := again(); !errors.Is(err, pageimage.ErrCodec) || !strings.Contains(err.Error(), codec.Name()) {

@@ -179,7 +179,7 @@ func TestNewIDIsRefused(t *testing.T) {
 	o = onSim(d)
 	appendSome(t, open(t, o), 3)
 	d = d.Crash()
-	o.FS, o.NewRing = onSim(d).FS, onSim(d).NewRing
+	o = on(o, d)
 	if _, err := untorn.NewID(ctx, o, untorn.NewIDOptions{}); !errors.Is(err, untorn.ErrNeedsRecovery) {
 		t.Error("after a crash:", err)
 	}

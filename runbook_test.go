@@ -2,7 +2,6 @@ package untorn_test
 
 import (
 	"go/ast"
-	"go/parser"
 	"go/token"
 	"maps"
 	"os"
@@ -16,29 +15,16 @@ import (
 // errorsOf lists the exported Err variables of a package's folder.
 func errorsOf(t *testing.T, dir string) []string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil || len(files) == 0 {
-		t.Errorf("no package in %q", dir)
-	}
 	var names []string
-	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") {
+	for _, d := range declarations(t, dir, false) {
+		g, ok := d.(*ast.GenDecl)
+		if !ok || g.Tok != token.VAR {
 			continue
 		}
-		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, d := range f.Decls {
-			g, ok := d.(*ast.GenDecl)
-			if !ok || g.Tok != token.VAR {
-				continue
-			}
-			for _, s := range g.Specs {
-				for _, id := range s.(*ast.ValueSpec).Names {
-					if strings.HasPrefix(id.Name, "Err") {
-						names = append(names, id.Name)
-					}
+		for _, s := range g.Specs {
+			for _, id := range s.(*ast.ValueSpec).Names {
+				if strings.HasPrefix(id.Name, "Err") {
+					names = append(names, id.Name)
 				}
 			}
 		}

@@ -44,13 +44,11 @@ type switchTrace struct {
 	mode     map[string]untorn.Mode
 	batches  map[uint64]*switchBatch
 	writes   map[at][]*switchWrite
-	ops      map[uint64]func(int)
-	flushes  map[uint64]traceFlush
 	doubled  map[string]bool // files a batch has named
-	failed   error
-	plain    int // destination writes that were not atomic
+	plain    int             // destination writes that were not atomic
 	atomics  int
 	pageSize int
+	follower
 }
 
 type switchBatch struct {
@@ -65,33 +63,6 @@ type switchWrite struct {
 	atomic  bool
 	done    int
 	flushed bool
-}
-
-func (t *switchTrace) fail(format string, a ...any) {
-	if t.failed == nil {
-		t.failed = fmt.Errorf(format, a...)
-	}
-}
-
-func (t *switchTrace) run(l *sim.Log) error {
-	for i := range l.Len() {
-		e := l.At(i)
-		switch {
-		case e.Kind == sim.WriteSubmit && strings.Contains(e.File, "/dwb/"):
-			t.doublewrite(e)
-		case e.Kind == sim.WriteSubmit && strings.Contains(e.File, "/data/"):
-			t.destination(e)
-		case e.Kind == sim.FlushSubmit:
-			t.flushes[e.Op] = traceFlush{e.File, e.Index}
-		case e.Kind == sim.FlushDone:
-			t.flush(t.flushes[e.Op])
-		case e.Kind == sim.WriteDone && t.ops[e.Op] != nil:
-			t.ops[e.Op](e.Index)
-		case e.Kind == sim.Mark:
-			t.ack(e.Mark.(switchAck))
-		}
-	}
-	return t.failed
 }
 
 func versionIn(image []byte) uint64 { return binary.LittleEndian.Uint64(image[untorn.PageHeader:]) }
@@ -188,7 +159,8 @@ func (t *switchTrace) flush(f traceFlush) {
 	}
 }
 
-func (t *switchTrace) ack(a switchAck) {
+func (t *switchTrace) ack(mark any) {
+	a := mark.(switchAck)
 	ok := false
 	for _, x := range t.writes[a.at] {
 		ok = ok || x.flushed && x.version >= a.version
@@ -245,7 +217,7 @@ func (l switchLoad) run(t *testing.T) error {
 	tr := &switchTrace{
 		shape: dwbstage.Geometry{Block: 4096, Batch: o.BatchBytes, Regions: o.Batches + o.Unflushed}, pageSize: 4096,
 		names: map[string]string{}, ids: map[uint32]string{}, mode: switchModes, batches: map[uint64]*switchBatch{},
-		writes: map[at][]*switchWrite{}, ops: map[uint64]func(int){}, flushes: map[uint64]traceFlush{}, doubled: map[string]bool{},
+		writes: map[at][]*switchWrite{}, follower: newFollower(), doubled: map[string]bool{},
 	}
 	id := e.Info().EngineID
 	for i := range tr.id {
@@ -313,7 +285,7 @@ func (l switchLoad) run(t *testing.T) error {
 	if l.crashed != nil {
 		l.crashed(log, o)
 	}
-	if err := tr.run(log); err != nil {
+	if err := tr.follow(log, tr); err != nil {
 		return err
 	}
 	if tr.atomics == 0 || !l.poison && !l.noSync && tr.plain == 0 {

@@ -28,10 +28,8 @@ type trace struct {
 	batches map[uint64]*traceBatch
 	region  map[int]*traceBatch // holder
 	writes  map[page.No][]*traceWrite
-	ops     map[uint64]func(at int)
-	flushes map[uint64]traceFlush
 	super   uint64 // watermark that super carries, flushed
-	failed  error
+	follower
 }
 
 type traceBatch struct {
@@ -56,35 +54,54 @@ func newTrace(pageSize int, o untorn.Options) *trace {
 	return &trace{
 		pageSize: pageSize, shape: dwbstage.Geometry{Block: 4096, Batch: o.BatchBytes, Regions: o.Batches + o.Unflushed},
 		batches: map[uint64]*traceBatch{}, region: map[int]*traceBatch{}, writes: map[page.No][]*traceWrite{},
-		ops: map[uint64]func(int){}, flushes: map[uint64]traceFlush{},
+		follower: newFollower(),
 	}
 }
 
-func (t *trace) fail(format string, a ...any) {
-	if t.failed == nil {
-		t.failed = fmt.Errorf(format, a...)
+// follower goes through the log of a disk and asks the rules about it.
+type follower struct {
+	ops     map[uint64]func(at int) // what the end of a write means
+	flushes map[uint64]traceFlush   // under way
+	failed  error
+}
+
+// rules are what a trace is held against.
+type rules interface {
+	doublewrite(sim.Entry)
+	destination(sim.Entry)
+	flush(traceFlush)
+	ack(mark any)
+}
+
+func newFollower() follower {
+	return follower{ops: map[uint64]func(int){}, flushes: map[uint64]traceFlush{}}
+}
+
+func (f *follower) fail(format string, a ...any) {
+	if f.failed == nil {
+		f.failed = fmt.Errorf(format, a...)
 	}
 }
 
-func (t *trace) run(l *sim.Log) error {
+func (f *follower) follow(l *sim.Log, r rules) error {
 	for i := range l.Len() {
 		e := l.At(i)
 		switch {
 		case e.Kind == sim.WriteSubmit && strings.Contains(e.File, "/dwb/"):
-			t.doublewrite(e)
+			r.doublewrite(e)
 		case e.Kind == sim.WriteSubmit && strings.Contains(e.File, "/data/"):
-			t.destination(e)
+			r.destination(e)
 		case e.Kind == sim.FlushSubmit:
-			t.flushes[e.Op] = traceFlush{e.File, e.Index}
+			f.flushes[e.Op] = traceFlush{e.File, e.Index}
 		case e.Kind == sim.FlushDone:
-			t.flush(t.flushes[e.Op])
-		case e.Kind == sim.WriteDone && t.ops[e.Op] != nil:
-			t.ops[e.Op](e.Index)
+			r.flush(f.flushes[e.Op])
+		case e.Kind == sim.WriteDone && f.ops[e.Op] != nil:
+			f.ops[e.Op](e.Index)
 		case e.Kind == sim.Mark:
-			t.ack(e.Mark.(traceAck))
+			r.ack(e.Mark)
 		}
 	}
-	return t.failed
+	return f.failed
 }
 
 func (t *trace) doublewrite(e sim.Entry) {
@@ -199,7 +216,8 @@ type traceAck struct {
 }
 
 // ack is I4.
-func (t *trace) ack(a traceAck) {
+func (t *trace) ack(mark any) {
+	a := mark.(traceAck)
 	ok := false
 	for _, x := range t.writes[a.no] {
 		ok = ok || x.flushed && x.crc == a.crc
@@ -288,7 +306,7 @@ func traced(t *testing.T, seed uint64, mutants stages.Mutant) error {
 		tr.fail("the disk saw: %v", p)
 	}
 	_ = e.Close(ctx)
-	if err := tr.run(log); err != nil {
+	if err := tr.follow(log, tr); err != nil {
 		return err
 	}
 	if len(tr.batches) < 5 || len(tr.writes) < 20 {

@@ -22,6 +22,11 @@ func (l *facts) put(what, value string) {
 	l.list = append(l.list, Fact{Where: l.where, Layer: l.layer, What: what, Value: value})
 }
 
+// miss says why what was not read.
+func (l *facts) miss(what, why string) {
+	l.list = append(l.list, Fact{Where: l.where, Layer: l.layer, What: what, Missing: why})
+}
+
 // of adds a datum of hwprobe's, or why it is missing. What nobody recorded is left out: it is of
 // another kind of device.
 func of[T any](l *facts, what string, f hwprobe.Fact[T]) {
@@ -30,7 +35,7 @@ func of[T any](l *facts, what string, f hwprobe.Fact[T]) {
 	case f.Known():
 		l.put(what, f.String())
 	default:
-		l.list = append(l.list, Fact{Where: l.where, Layer: l.layer, What: what, Missing: f.Why()})
+		l.miss(what, f.Why())
 	}
 }
 
@@ -104,11 +109,9 @@ func (l *facts) device(d *hwprobe.Device, salt string) {
 		of(l, "partition start", p.Start)
 	}
 	if m := d.DM; m != nil {
-		table := ""
 		if t, ok := m.Table.Get(); ok {
 			b, _ := json.Marshal(t) // plain numbers and names: it does not fail
-			table = string(b)
-			l.put("device-mapper table", table)
+			l.put("device-mapper table", string(b))
 		} else {
 			of(l, "device-mapper table", m.Table)
 		}
@@ -144,13 +147,13 @@ func (l *facts) nvme(n *hwprobe.NVMe, salt string) {
 		of(l, "identity", n.Serial)
 	}
 	if n.Ctrl.Missing != "" {
-		l.list = append(l.list, Fact{Where: l.where, Layer: l.layer, What: "volatile write cache (VWC)", Missing: n.Ctrl.Missing})
+		l.miss("volatile write cache (VWC)", n.Ctrl.Missing)
 	} else {
 		of(l, "volatile write cache (VWC)", n.Ctrl.VWC)
 		of(l, "AWUPF", n.Ctrl.AWUPF)
 	}
 	if n.NS.Missing != "" {
-		l.list = append(l.list, Fact{Where: l.where, Layer: l.layer, What: "NAWUPF", Missing: n.NS.Missing})
+		l.miss("NAWUPF", n.NS.Missing)
 	} else {
 		of(l, "NSFEAT", n.NS.NSFEAT)
 		of(l, "NAWUPF", n.NS.NAWUPF)

@@ -213,7 +213,7 @@ func (p *plug) wait(ctx context.Context, rounds int, disk *slowDisk) bool {
 
 // quiet is after how long without a word the workload is taken to stand still: many times what an
 // acknowledgement needs from the emulated processor to the listener.
-const quiet = 500 * time.Millisecond
+const quiet = 3 * time.Second
 
 // sleep reports whether ctx let it.
 func sleep(ctx context.Context, d time.Duration) bool {
