@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/untorn/untorn"
 	"github.com/untorn/untorn/ring"
@@ -343,7 +343,9 @@ func TestBackupWithoutItsLog(t *testing.T) {
 
 // TestBackupWaitsForTheLog: a page that was accepted and whose record is not durable yet is copied, and
 // so is its record (I3).
-func TestBackupWaitsForTheLog(t *testing.T) {
+func TestBackupWaitsForTheLog(t *testing.T) { synctest.Test(t, backupWaits) }
+
+func backupWaits(t *testing.T) {
 	d := sim.New(sim.Config{})
 	o := onSim(d)
 	e := open(t, o)
@@ -357,14 +359,14 @@ func TestBackupWaitsForTheLog(t *testing.T) {
 	if err := w.write(0, untorn.Accepted); err != nil {
 		t.Fatal(err)
 	}
-	waits := e.Stats().Log.Waits
 	done := make(chan error, 1)
 	go func() {
 		_, err := e.Backup(ctx, "/copy", untorn.BackupOptions{})
 		done <- err
 	}()
-	for len(done) == 0 && e.Stats().Log.Waits == waits {
-		runtime.Gosched()
+	synctest.Wait()
+	if len(done) != 0 {
+		t.Fatalf("it did not wait: %v", <-done)
 	}
 	d.ClearFaults()
 	d.Release(nil)
