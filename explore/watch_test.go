@@ -3,6 +3,7 @@ package explore
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,9 +12,9 @@ import (
 // TestAStallIsTold: once for each stall, with the seed and the stacks, and not while states are tried.
 func TestAStallIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		told := 0
+		var told atomic.Int32
 		x := &explorer{seed: 7, o: Options{Stalled: func(seed uint64, stacks []byte) {
-			if told++; seed != 7 || !strings.Contains(string(stacks), "TestAStallIsTold") {
+			if told.Add(1); seed != 7 || !strings.Contains(string(stacks), "TestAStallIsTold") {
 				t.Errorf("seed %d, %d bytes of stacks", seed, len(stacks))
 			}
 		}}}
@@ -26,12 +27,13 @@ func TestAStallIsTold(t *testing.T) {
 			x.result.States++
 			x.mu.Unlock()
 		}
-		if told != 0 {
-			t.Fatalf("told %d times while states were tried", told)
+		if n := told.Load(); n != 0 {
+			t.Fatalf("told %d times while states were tried", n)
 		}
 		time.Sleep(5 * stallAfter)
-		if told != 1 {
-			t.Fatalf("told %d times of one stall", told)
+		synctest.Wait()
+		if n := told.Load(); n != 1 {
+			t.Fatalf("told %d times of one stall", n)
 		}
 	})
 }
