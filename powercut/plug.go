@@ -64,6 +64,10 @@ const (
 // deaths come in this order, again and again.
 var deaths = []death{midFlush, bySysRq, midFlush, anywhere}
 
+// brokenDeaths is how many times as often a broken variant may die: its first violation ends it, and not
+// every death finds one.
+const brokenDeaths = 3
+
 func (p *plug) next() death { return deaths[p.out.Deaths%len(deaths)] }
 
 // pullPlug runs untornctl pull in a guest that dies: its machine is killed, and of the writes that were
@@ -89,6 +93,9 @@ func (c *config) pullPlug(ctx context.Context, parts vm.Parts, j tape.Job, death
 		stop()
 		err = errors.Join(err, <-done)
 	}()
+	if j.Mutant != "" {
+		deaths *= brokenDeaths
+	}
 	disk := filepath.Join(dir, "disk")
 	if err := makeFile(disk, fsSize(j.FS)); err != nil {
 		return nil, err
