@@ -64,8 +64,13 @@ func TestRecordTime(t *testing.T) {
 func TestWALOpenLoopAndOverload(t *testing.T) {
 	c := WALConfig{Dir: t.TempDir(), Clients: 4, RecordBytes: 200, Warmup: -1, BoundTime: 10 * time.Millisecond}
 	open := c
-	open.Rate = 200
+	open.Rate, open.Verify = 200, true
+	begin := time.Now()
 	r := patientWAL(t, open)
+	// However late they are, callers append no more than was due since the schedule began.
+	if due := uint64(200*time.Since(begin).Seconds()) + uint64(c.Clients) + 1; r.Verify.Written > due {
+		t.Errorf("%d records were appended, %d were due", r.Verify.Written, due)
+	}
 	if r.StartLag == nil || r.StartLag.Count == 0 {
 		t.Errorf("an open loop of %d records; begun late by %+v", r.Records, r.StartLag)
 	}
