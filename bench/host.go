@@ -46,6 +46,10 @@ type Host struct {
 	Load float64 `json:"load_average"`
 }
 
+// HostFacts gathers facts about dir, a directory of the caller's own, and the machine, with hwprobe's
+// verdict for pages of so many bytes. What cannot be read stays empty.
+func HostFacts(ctx context.Context, dir string, pageBytes int) Host { return lookAt(ctx, dir, pageBytes) }
+
 // lookAt gathers facts about dir and the machine. What cannot be read stays empty.
 func lookAt(ctx context.Context, dir string, pageBytes int) Host {
 	h := Host{

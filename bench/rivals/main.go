@@ -13,9 +13,10 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"time"
+
+	"github.com/untorn/untorn/bench"
 )
 
 const help = `rivals runs one workload on untorn and on what a reader would otherwise link.
@@ -64,6 +65,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	}
 	rep, err := measure(ctx, o, errs)
 	if rep != nil {
+		rep.Command = append([]string{"rivals"}, args...)
 		rep.table(out)
 		if o.json != "" {
 			err = errors.Join(err, rep.save(o.json, out))
@@ -119,10 +121,22 @@ func loads(d time.Duration) []load {
 
 // report is the JSON document.
 type report struct {
-	Schema string        `json:"schema"`
-	Go     string        `json:"go"`
-	CPUs   int           `json:"cpus"`
-	Loads  []*loadReport `json:"loads"`
+	Schema  string        `json:"schema"`
+	Host    bench.Host    `json:"host"`
+	Command []string      `json:"command"`
+	Started string        `json:"started"`
+	Rounds  int           `json:"rounds"`
+	Seconds float64       `json:"seconds"` // of a contender in a round; half of it goes before, unmeasured
+	Loads   []*loadReport `json:"loads"`
+}
+
+// hostOf looks at the file system of dir, through a directory of our own in it.
+func hostOf(ctx context.Context, dir string) (h bench.Host, err error) {
+	tmp, err := os.MkdirTemp(dir, "rivals-")
+	if err != nil {
+		return h, err
+	}
+	return bench.HostFacts(ctx, tmp, 16<<10), os.Remove(tmp)
 }
 
 type loadReport struct {
@@ -143,7 +157,13 @@ type contenders struct {
 // measure runs every load in turn: round by round, the contenders one after another, in an order
 // that rotates.
 func measure(ctx context.Context, o options, progress io.Writer) (*report, error) {
-	rep := &report{Schema: "untorn-rivals-1", Go: runtime.Version(), CPUs: runtime.NumCPU()}
+	rep := &report{
+		Schema: "untorn.rivals/1", Started: time.Now().UTC().Format(time.RFC3339), Rounds: o.rounds, Seconds: o.time.Seconds(),
+	}
+	var err error
+	if rep.Host, err = hostOf(ctx, o.dir); err != nil {
+		return nil, err
+	}
 	for _, l := range loads(o.time) {
 		if !o.loads.MatchString(l.name) {
 			continue

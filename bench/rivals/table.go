@@ -3,9 +3,11 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -29,6 +31,13 @@ func median(rs []round, get func(round) float64) (mid, low, high float64) {
 // table prints a load each, the quickest first, with its rate beside untorn's.
 func (r *report) table(w io.Writer) {
 	rate := func(x round) float64 { return x.PerSecond }
+	h := &r.Host
+	fmt.Fprintf(w, "on %s, %s %s, %d CPUs (%s), drive %s, %s, load %.1f; untorn %s\n",
+		h.FileSystem, h.OS, h.Kernel, h.CPUs, h.CPU, strings.TrimSpace(h.Device+" "+h.Drive), cmp.Or(h.WriteCache, "write cache unknown"), h.Load, h.Revision)
+	if h.FlushesOff != "" {
+		fmt.Fprintf(w, "FLUSHES ARE OFF on this stack (%s): no figure below is of durable writes\n", h.FlushesOff)
+	}
+	fmt.Fprintf(w, "medians of %d rounds of %v s, in turns\n", r.Rounds, r.Seconds)
 	for _, l := range r.Loads {
 		what := fmt.Sprintf("%d x %d B records, each durable", l.Clients, l.Bytes)
 		if l.Batch > 0 {
