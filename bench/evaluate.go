@@ -143,6 +143,16 @@ func (r *Result) bottleneck() string {
 		cores, have, Percent(busiest.BusyShare), r.longest())
 }
 
+// unsteady says that the drive was not the same while the bound was measured: nothing beats a bound
+// by more than chance.
+func (r *Result) unsteady() string {
+	if r.Efficiency <= 1.15 {
+		return ""
+	}
+	return fmt.Sprintf("%s: %s of the bound: the drive was slower while its bound was measured (others at work?). Compare with care; -repeat 5, a longer -bound and a quiet machine help.",
+		r.Mode, Percent(r.Efficiency))
+}
+
 // longest says where a page is longest of what its call waits for.
 func (r *Result) longest() string {
 	var most Spent

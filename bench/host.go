@@ -48,7 +48,9 @@ type Host struct {
 
 // HostFacts gathers facts about dir, a directory of the caller's own, and the machine, with hwprobe's
 // verdict for pages of so many bytes. What cannot be read stays empty.
-func HostFacts(ctx context.Context, dir string, pageBytes int) Host { return lookAt(ctx, dir, pageBytes) }
+func HostFacts(ctx context.Context, dir string, pageBytes int) Host {
+	return lookAt(ctx, dir, pageBytes)
+}
 
 // lookAt gathers facts about dir and the machine. What cannot be read stays empty.
 func lookAt(ctx context.Context, dir string, pageBytes int) Host {
@@ -107,7 +109,8 @@ func treeRevision(ctx context.Context) string {
 	}
 	for ; ; dir = filepath.Dir(dir) {
 		mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
-		if err == nil && strings.HasPrefix(string(mod), "module github.com/untorn/untorn\n") {
+		name, _, _ := strings.Cut(string(mod), "\n")
+		if name == "module github.com/untorn/untorn" || strings.HasPrefix(name, "module github.com/untorn/untorn/") { // or one inside
 			break
 		}
 		if err == nil || dir == filepath.Dir(dir) {

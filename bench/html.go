@@ -194,6 +194,9 @@ func ofBound(bound, efficiency float64) string {
 
 func (d *reportData) warn(r *Result) {
 	d.warnOf(string(r.Mode), r.Interrupted, r.Host.FlushesOff, r.Verify)
+	if u := r.unsteady(); u != "" {
+		d.Warnings = append(d.Warnings, u)
+	}
 }
 
 // warnOf says once what is the same for all.

@@ -32,6 +32,11 @@ func (m *ModesResult) WriteText(out io.Writer) error {
 		}
 		w.printf(", p50 %s, p99 %s, %.1f us CPU a record\n", Micros(l.P50), Micros(l.P99), m.WAL.CPU)
 	}
+	for _, r := range m.Runs {
+		if u := r.unsteady(); u != "" {
+			w.printf("\n%s\n", u)
+		}
+	}
 	if slices.ContainsFunc(m.Runs, func(r *Result) bool { return r.Interrupted }) {
 		w.printf("\nINTERRUPTED: partial results\n")
 	}

@@ -260,6 +260,7 @@ func TestTextReports(t *testing.T) {
 	one := full()
 	late := full()
 	late.Interrupted, late.Mode = true, None
+	late.Efficiency = 4
 	for name, f := range map[string]func(io.Writer) error{
 		"run": one.WriteText, "interrupted": late.WriteText, "modes": modesOf(one, late).WriteText,
 		"wal": (&WALResult{Commit: "async", Repeats: make([]WALInterval, 2)}).WriteText,
@@ -284,7 +285,7 @@ func TestTextReports(t *testing.T) {
 		}
 		for _, want := range map[string][]string{
 			"run":   {"30.", "bound", "efficiency", "verified", "where a page's time goes", "overload", "most of it by: memory", "What it means"},
-			"sweep": {"clients", "64", "none", "What it means"}, "series": {"repeat,second,pages_per_second", "latency_us_p99", ",read_pages_per_second,", ",7.0,3,4.0,"}, "interrupted": {"INTERRUPTED"}, "modes": {"What it means", "INTERRUPTED"},
+			"sweep": {"clients", "64", "none", "What it means"}, "series": {"repeat,second,pages_per_second", "latency_us_p99", ",read_pages_per_second,", ",7.0,3,4.0,"}, "interrupted": {"INTERRUPTED", "400 % of the bound"}, "modes": {"What it means", "INTERRUPTED"},
 			"wal": {"a group durable"}, "depths": {"in flight", "flushed every 64", "512MiB", "What it means"}, "recovery": {"takes 0.70 s"}, "compare": {"although they differ"}, "wal sweep": {"async", "sync", "efficiency", "20 %", "commit sync does 3.0k records/s at clients=64"}, "limit": {"NOT DURABLE: gone", "durable"}, "hgrm": {"Percentile"},
 			"go": {"BenchmarkRun/mode=doublewrite/page=16384/clients=16/batch=64/ack=durable-", "pages/s", "BenchmarkWAL/record=100/clients=2/commit=sync-"},
 		}[name] {

@@ -105,6 +105,9 @@ func (r *Result) WriteText(out io.Writer) error {
 			w.printf("held up: %s\n", held)
 		}
 	}
+	if u := r.unsteady(); u != "" {
+		w.printf("\n%s\n", u)
+	}
 	if r.Interrupted {
 		w.printf("\nINTERRUPTED: partial results\n")
 	}
