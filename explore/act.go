@@ -24,10 +24,14 @@ const (
 	actRemove
 	actClose
 	actMode
+	actFollow // a subscriber is handed a record
+	actBackup
+	actNewID
+	actCut
 )
 
 var actNames = [...]string{"open", "append", "wait", "write", "read", "sync", "checkpoint", "create",
-	"grow", "rename", "remove", "close", "mode"}
+	"grow", "rename", "remove", "close", "mode", "follow", "backup", "new id", "cut"}
 
 func (k actKind) String() string { return actNames[k] }
 
@@ -46,9 +50,11 @@ type act struct {
 	foreign    bool        // a creation: its LSNs are of no log of ours
 	nos, vers  []uint64    // of a write
 	level      untorn.Level
-	lsn        untorn.LSN // of a write or a wait
+	lsn        untorn.LSN // of a write, a wait, a cut
+	end        untorn.LSN // of a cut: what begins here stays
 	recs       []uint64   // ids of records appended
 	sizes      []int64    // of them, with their frames
+	starts     []untorn.LSN
 	ends       []untorn.LSN
 	changes    []change // that the last of them names
 	redo       untorn.LSN
@@ -72,6 +78,12 @@ func (a *act) String() string {
 			fmt.Fprintf(&b, " p%dv%d", no, a.vers[i])
 		}
 		fmt.Fprintf(&b, " LSN %d, %s", a.lsn, a.level)
+	case actFollow:
+		fmt.Fprintf(&b, " record %v ending at LSN %d", a.recs, a.lsn)
+	case actBackup:
+		fmt.Fprintf(&b, " to %s", a.name)
+	case actCut:
+		fmt.Fprintf(&b, " behind LSN %d", a.lsn)
 	case actSync:
 		fmt.Fprintf(&b, " %s", a.name)
 	case actCheckpoint:

@@ -102,7 +102,11 @@ func (c *client) remove(f *workFile) {
 	w.files = slices.DeleteFunc(w.files, func(x *workFile) bool { return x == f })
 	w.mu.Unlock()
 	w.disk.Mark(mark{a, begun})
-	w.end(a, w.engine().Remove(c.w.ctx, a.name))
+	if !w.end(a, w.engine().Remove(c.w.ctx, a.name)) && a.refused {
+		w.mu.Lock()
+		w.files = append(w.files, f) // it is still there
+		w.mu.Unlock()
+	}
 }
 
 // checkpoint claims that everything below redo has been passed on: where no page depends on replay

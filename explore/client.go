@@ -23,7 +23,10 @@ type world struct {
 
 	acts, recs, uids uint64
 	files            []*workFile
-	ends             []untorn.LSN // of records, in order of their append's return
+	starts, ends     []untorn.LSN // of records, in order of their append's return
+	top              untorn.LSN   // the highest that a page has been given
+	follower         *follower    // of this session, if there is one
+	backups          int
 	versions         map[pageKey]uint64
 	newest           map[pageKey]uint64 // accepted
 	pageLSN          map[pageKey]untorn.LSN
@@ -67,7 +70,8 @@ func (w *world) end(a *act, err error) bool {
 	full := w.p.trouble == diskFull && (errors.Is(err, untorn.ErrNoSpace) || errors.Is(err, untorn.ErrLogFull)) ||
 		w.p.opts.MaxLogBytes > 0 && errors.Is(err, untorn.ErrLogFull)
 	w.disk.Mark(mark{a, failed})
-	if !w.struck.Load() && !full {
+	overtaken := w.p.cuts && errors.Is(err, untorn.ErrCut) // its record was cut off
+	if !w.struck.Load() && !full && !overtaken && !refusedBackup(a, err) {
 		w.complain(complaint{kind: Failed, text: a.String(), page: -1})
 	}
 	return false
@@ -141,12 +145,16 @@ func (c *client) step() {
 		c.await(0)
 		return
 	}
-	r := c.rng.IntN(100)
+	r, w := c.rng.IntN(100), c.w
 	switch {
 	case c.no == 0 && r < 12:
 		c.checkpoint()
 	case c.no == 0 && r < 30:
 		c.catalog()
+	case c.no == 1 && w.p.backups && r < 5:
+		c.backup()
+	case c.no == 1 && w.p.cuts && r < 16:
+		c.cut()
 	case r < 55:
 		c.write()
 	case r < 70 && len(c.pend) > 0:
@@ -198,11 +206,14 @@ func (c *client) append(cs []change) (untorn.LSN, bool) {
 	if err != nil {
 		a.ends = nil
 	}
+	for i, end := range a.ends {
+		a.starts = append(a.starts, end-untorn.LSN(a.sizes[i]))
+	}
 	if !w.end(a, err) {
 		return 0, false
 	}
 	w.mu.Lock()
-	w.ends = append(w.ends, a.ends...)
+	w.ends, w.starts = append(w.ends, a.ends...), append(w.starts, a.starts...)
 	w.mu.Unlock()
 	return a.ends[len(a.ends)-1], true
 }
@@ -260,6 +271,9 @@ func (c *client) write() {
 		}
 	}
 	fresh := c.rng.IntN(4) > 0
+	if c.w.p.cuts {
+		fresh = c.rng.IntN(4) == 0 // else there is nothing to cut
+	}
 	slices.Sort(nos)
 	nos = slices.Compact(nos)
 	w := c.w
@@ -293,6 +307,7 @@ func (c *client) write() {
 		}
 		if !f.foreign {
 			a.lsn = max(a.lsn, pw.LSN)
+			w.top = max(w.top, pw.LSN)
 		}
 		ws = append(ws, pw)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/untorn/untorn/recovery"
 	"github.com/untorn/untorn/sim"
 	"github.com/untorn/untorn/super"
+	"github.com/untorn/untorn/walstage"
 )
 
 // What became of a damaged state, as it is counted.
@@ -68,6 +69,10 @@ func (r *run) corrupt(ctx context.Context, pt *sim.Point, c sim.Choice, exp *exp
 	case t.err != nil:
 		r.x.count(false, append(transitions, Declined)...)
 		r.refused(ctx, pt, c, exp, seen, &t, d, ds, let, story, buf)
+		var bad *walstage.CorruptError
+		if errors.As(t.err, &bad) {
+			r.giveUp(ctx, pt, c, exp, seen, m, ds, let, bad, story, buf)
+		}
 		return
 	case t.seen.reported() > 0:
 		transitions = append(transitions, Reported)

@@ -19,6 +19,13 @@ const (
 	SeveralFiles = "three files and more"
 	ReadErrors   = "run with a read error"
 	Misdirected  = "after a misdirected write"
+	Followed     = "with a subscriber"
+	CuttingLog   = "cut of the log"
+	CutLog       = "log with a cut"
+	BackingUp    = "backup"
+	Copied       = "backup opened"
+	ChangingID   = "new id"
+	RecoveredTo  = "log given up from a point on"
 )
 
 // dimensions decides what a run of the unbroken engine has on top: on a dice of its own, so that what
@@ -72,6 +79,19 @@ func (p *profile) dimensions() {
 	}
 }
 
+// calls decides which of the rarer calls a run makes: on a dice of its own, too.
+func (p *profile) calls() {
+	rng := rand.New(rand.NewPCG(p.seed, 0x63616c6c))
+	p.follow = []int{followNone, followAuto, followManual}[rng.IntN(3)]
+	switch rng.IntN(4) {
+	case 0:
+		p.backups = true
+	case 1:
+		p.cuts = true
+	}
+	p.newIDs = rng.IntN(3) == 0
+}
+
 // logsImages reports whether pages may be repaired from the log.
 func logsImages(m untorn.Mode) bool { return m == untorn.ModeFullpage || m == untorn.ModeShadow }
 
@@ -99,6 +119,8 @@ func (r *run) features(exp *expect) (in []string) {
 	add(exp.shared > 1, SmallOnLarge)
 	add(len(exp.catalogs[len(exp.catalogs)-1]) > 2, SeveralFiles)
 	add(r.p.trouble == failRead, ReadErrors)
+	add(r.p.follow != followNone, Followed)
+	add(len(exp.gone) > 0, CutLog)
 	add(r.p.trouble == misdirect && len(exp.drive) > 0, Misdirected)
 	return in
 }

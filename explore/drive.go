@@ -161,23 +161,41 @@ func (r *rig) session(n int) bool {
 	if !r.drive() {
 		return false
 	}
+	if f := r.w.follower; f != nil {
+		f.settle()
+	}
 	last := n == r.p.sessions-1
 	if last && r.p.abandon && r.w.engine().Err() == nil {
 		return false
 	}
 	r.clients[0].todo = 0
-	r.clients[0].start(r.close)
+	closed := false
+	r.clients[0].start(func() { closed = r.close() })
+	if !r.drive() {
+		return false
+	}
+	if !r.p.newIDs || last || !closed {
+		return true
+	}
+	r.opening.Store(true)
+	r.clients[0].start(r.newID)
 	return r.drive()
 }
 
-func (r *rig) close() {
+func (r *rig) close() bool {
 	w := r.w
 	a := w.begin(0, actClose)
 	r.disk.Mark(mark{a, begun})
-	w.end(a, w.engine().Close(w.ctx))
+	well := w.end(a, w.engine().Close(w.ctx))
+	if f := w.follower; f != nil {
+		f.sub.Close()
+		<-f.over
+		w.follower = nil
+	}
 	w.mu.Lock()
 	w.eng = nil
 	w.mu.Unlock()
+	return well
 }
 
 // open opens the directory and, from the second time on, judges what it returns: the cache has
@@ -193,7 +211,7 @@ func (r *rig) open() bool {
 	for n := 0; n < 5; n++ { // what failed need not fail again
 		// What strikes from here on may show much later: the log prepares its next file behind the open.
 		w.struck.Store(false)
-		e, err = openPatiently(ctx, r.p.engineOn(r.disk))
+		e, _, err = openThrough(ctx, r.p.engineOn(r.disk))
 		if err == nil || !w.struck.Load() || r.p.trouble != failRead && r.p.rates == nil {
 			break
 		}
@@ -245,6 +263,9 @@ func (r *rig) open() bool {
 	}
 	r.disk.Mark(mark{a, done})
 	w.resume(a.seen)
+	if r.p.follow != followNone {
+		w.follow(a.seen.checkpoint.redo)
+	}
 	return true
 }
 
@@ -442,5 +463,9 @@ func (r *rig) stop() {
 	}
 	if e := r.w.engine(); e != nil {
 		_ = e.Close(context.Background()) // the machine is off: the error is expected
+	}
+	if f := r.w.follower; f != nil {
+		f.sub.Close()
+		<-f.over
 	}
 }

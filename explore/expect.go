@@ -34,6 +34,7 @@ func (c catalog) after(a *act) catalog {
 // record is one that was appended.
 type record struct {
 	id    uint64
+	start untorn.LSN // 0: not known
 	end   untorn.LSN
 	batch int // act that appended it
 	bytes int64
@@ -73,6 +74,12 @@ type expect struct {
 	grows   map[uint64]uint64  // of files whose growth is under way: their pages before
 	drive   []driveFault       // what the drive did that nobody can make good
 	bound   int64              // bytes of records commit policy async may lose; 0 = any
+	newID   bool               // a change of the directory's id has begun, and no open has been since
+	copies  []*copied          // backups begun
+	cutting *act               // a cut under way
+	mustGo  untorn.LSN         // with it goes everything behind it that ends through here
+	cuts    []*act             // done
+	gone    map[uint64]bool    // records cut off
 }
 
 // expectAt walks the marks. Acknowledgements count up to the crash point; permissions, which are
@@ -88,6 +95,7 @@ func expectAt(log *sim.Log, at int, p *profile, before *expect) *expect {
 	}
 	if before != nil {
 		x.drive = slices.Clip(before.drive)
+		x.newID = before.newID
 		maps.Copy(x.loose, before.loose)
 		maps.Copy(x.risk, before.risk)
 		maps.Copy(x.foreign, before.foreign)
@@ -115,6 +123,7 @@ func expectAt(log *sim.Log, at int, p *profile, before *expect) *expect {
 		}
 		x.permit(m)
 		x.take(m, syncs)
+		x.alongside()
 	}
 	return x
 }
@@ -134,7 +143,13 @@ func (x *expect) permit(m mark) {
 		}
 	case m.a.kind == actAppend && m.p == done:
 		for i, id := range m.a.recs {
-			x.records = append(x.records, record{id: id, end: m.a.ends[i], batch: m.a.id, bytes: m.a.sizes[i]})
+			if x.cutOff(m.a.starts[i]) {
+				continue // before its append had returned
+			}
+			x.records = append(x.records, record{id: id, start: m.a.starts[i], end: m.a.ends[i], batch: m.a.id, bytes: m.a.sizes[i]})
+			if i == len(m.a.recs)-1 {
+				x.records[len(x.records)-1].changes = m.a.changes
+			}
 		}
 		for i := len(x.records) - 1; i > 0 && x.records[i].end < x.records[i-1].end; i-- {
 			x.records[i], x.records[i-1] = x.records[i-1], x.records[i]
@@ -157,10 +172,16 @@ func (x *expect) take(m mark, syncs map[*act]map[pageKey]uint64) {
 			r := &x.records[i]
 			r.accepted = r.accepted || m.p == done && r.batch == a.id
 		}
-	case actWait:
+	case actWait, actFollow:
 		if m.p == done {
 			x.ackLog(a.lsn, a)
 		}
+	case actBackup:
+		x.takeBackup(m)
+	case actCut:
+		x.takeCut(m)
+	case actNewID:
+		x.newID = m.p != done
 	case actWrite:
 		x.takeWrite(m)
 	case actSync, actCheckpoint, actClose, actRemove:
@@ -253,6 +274,8 @@ func (x *expect) ackLog(lsn untorn.LSN, by *act) {
 // reset begins anew from what an open returned: it is durable, what it gave up never comes back.
 func (x *expect) reset(a *act) {
 	s := a.seen
+	x.ended()
+	x.newID, x.cutting = false, nil
 	x.catalogs = []catalog{s.catalog()}
 	x.checkpoints = []checkpoint{s.checkpoint}
 	// Without doublewrite what an open reads may be known to the cache alone, after a failed flush: a

@@ -90,6 +90,7 @@ func (x *expect) judge(s *observed, let pass) (cs []complaint) {
 
 type complainer func(kind, file string, page int, format string, args ...any)
 
+// judgeLog compares with the logs there may be: it has to fit one.
 func (x *expect) judgeLog(s *observed, let pass, complain complainer) {
 	fits := false
 	for _, c := range x.checkpoints {
@@ -98,8 +99,28 @@ func (x *expect) judgeLog(s *observed, let pass, complain complainer) {
 	if !fits {
 		complain(Redo, "", -1, "the checkpoint is %+v, expected one of %+v", s.checkpoint, x.checkpoints)
 	}
+	type told struct{ kind, text string }
+	var first []told
+	for n, log := range x.logs() {
+		var cs []told
+		x.judgeRecords(s, log, let, func(kind, _ string, _ int, format string, args ...any) {
+			cs = append(cs, told{kind, fmt.Sprintf(format, args...)})
+		})
+		if len(cs) == 0 {
+			return
+		}
+		if n == 0 {
+			first = cs
+		}
+	}
+	for _, c := range first {
+		complain(c.kind, "", -1, "%s", c.text)
+	}
+}
+
+func (x *expect) judgeRecords(s *observed, log []record, let pass, complain complainer) {
 	var want []record
-	for _, r := range x.records {
+	for _, r := range log {
 		if r.end > s.checkpoint.redo {
 			want = append(want, r)
 		}

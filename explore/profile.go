@@ -57,6 +57,10 @@ type profile struct {
 	modes    []untorn.Mode // files change between these from open to open; none: they do not
 	rates    *Rates        // of a soak
 	foreign  bool          // some files have LSNs of another log
+	follow   int           // whether a subscriber follows the log
+	backups  bool          // a client makes copies
+	cuts     bool          // a client cuts the log
+	newIDs   bool          // between sessions the directory gets another id
 	states   int           // at most so many; 0 = as many as the options say
 }
 
@@ -104,6 +108,7 @@ func newProfile(seed uint64, mode untorn.Mode, m mutant) *profile {
 	}
 	if m.name == unbroken {
 		p.dimensions()
+		p.calls()
 	}
 	m.tune(p, rng)
 	switch p.trouble {
@@ -117,7 +122,7 @@ func newProfile(seed uint64, mode untorn.Mode, m mutant) *profile {
 
 // fill makes the disk nearly full from the beginning.
 func (p *profile) fill(rng *rand.Rand) {
-	p.trouble = diskFull
+	p.trouble, p.newIDs = diskFull, false // a new id needs room for a segment more
 	regions := int64(1+p.opts.Batches+p.opts.Unflushed) * int64(p.opts.BatchBytes+3*p.block())
 	p.disk.Capacity = super.FileBytes + regions + 3*p.opts.SegmentBytes + int64(p.pages+8)*int64(p.pageSize) + int64(rng.IntN(300<<10))
 }

@@ -118,6 +118,8 @@ type tried struct {
 	eng  *untorn.Engine
 	seen *observed
 	err  error
+	// finished: a change of the directory's id was, before it opened.
+	finished bool
 }
 
 // try opens a disk and reads everything. The engine is still open, unless there is an error.
@@ -130,7 +132,7 @@ func (r *run) tryWith(ctx context.Context, d *sim.Disk, buf *buffers, change fun
 	o := r.p.engineOn(d)
 	o.Alloc = buf.arena.alloc
 	change(&o)
-	t.eng, t.err = openPatiently(ctx, o)
+	t.eng, t.finished, t.err = openThrough(ctx, o)
 	if t.err != nil {
 		return t
 	}
@@ -149,6 +151,9 @@ func (t *tried) leave(d *sim.Disk, buf *buffers) {
 
 // judge turns what was tried into complaints.
 func (t *tried) judge(exp *expect, let pass) []complaint {
+	if t.finished && !exp.newID {
+		return []complaint{{kind: Refused, text: "the open was refused for a change of the id, and there was none", page: -1}}
+	}
 	switch {
 	case t.err == nil:
 	case lostToTears(t.err, exp):
@@ -210,7 +215,10 @@ func (r *run) cut(ctx context.Context, pt *sim.Point, c sim.Choice, exp *expect,
 		return
 	}
 	t.leave(d, buf)
-	if rot && t.err == nil && len(exp.drive) == 0 {
+	if t.err == nil && len(exp.copies) > 0 && (pt.Index+len(c.Name))%4 == 0 {
+		r.copies(ctx, pt, c, exp, buf)
+	}
+	if rot && t.err == nil && len(exp.drive) == 0 && !exp.newID {
 		r.rot(ctx, pt, c, exp, t.seen, buf)
 	}
 }

@@ -86,6 +86,12 @@ func follow(phase map[string]bool, e *sim.Entry) {
 			name = Growth
 		case actOpen:
 			name = Opening
+		case actBackup:
+			name = BackingUp
+		case actNewID:
+			name = ChangingID
+		case actCut:
+			name = CuttingLog
 		}
 		if name != "" {
 			phase[name] = m.p == begun
