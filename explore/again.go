@@ -63,6 +63,7 @@ func (r *run) again(ctx context.Context, d *sim.Disk, t *tried, s second, buf *b
 		exp, transition, let := s.exp, Recovery, s.let
 		if i > opened && strictFor(r.p.mode) {
 			exp, transition, let = expectAt(log, i, r.p, s.exp), AfterWork, s.let.later()
+			let.olderOf = s.exp.stillOlder(s.let.olderOf)
 		}
 		for _, c2 := range r.pick(p2, againChoice, rng) {
 			d2 := p2.Make(c2)

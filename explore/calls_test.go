@@ -2,7 +2,6 @@ package explore
 
 import (
 	"testing"
-	"time"
 
 	"github.com/untorn/untorn"
 )
@@ -10,13 +9,9 @@ import (
 // TestRarerCallsHold: a subscriber, backups, cuts of the log and new ids, with every mode that keeps
 // what was acknowledged.
 func TestRarerCallsHold(t *testing.T) {
-	runs := 16
-	if testing.Short() || raced {
-		runs = 6
-	}
 	reached := map[string]int64{}
 	for i, mode := range []untorn.Mode{untorn.ModeDoublewrite, untorn.ModeFullpage, untorn.ModeShadow, untorn.ModeAtomic} {
-		r := runWith(t, Options{Mode: mode, Seed: uint64(1 + 100*i), MaxRuns: runs, Budget: 5 * time.Minute, StatesPerRun: 40})
+		r := runWith(t, Options{Mode: mode, Seed: uint64(1 + 100*i), MaxRuns: runs(24), Budget: longest, StatesPerRun: 40})
 		for _, v := range r.Found {
 			t.Errorf("%s", v.Story)
 		}

@@ -2,7 +2,6 @@ package explore
 
 import (
 	"testing"
-	"time"
 
 	"github.com/untorn/untorn"
 )
@@ -11,13 +10,10 @@ import (
 // sectors, padding included: nothing comes back wrong.
 func TestDamageIsNeverSilent(t *testing.T) {
 	for _, c := range []struct {
-		mode   untorn.Mode
-		budget time.Duration
-	}{{untorn.ModeDoublewrite, 8 * time.Second}, {untorn.ModeAtomic, 3 * time.Second}} {
-		if testing.Short() || raced {
-			c.budget /= 2
-		}
-		r := runWith(t, Options{Mode: c.mode, Budget: c.budget, StatesPerRun: 150, Corrupt: true})
+		mode untorn.Mode
+		runs int
+	}{{untorn.ModeDoublewrite, 16}, {untorn.ModeFullpage, 8}, {untorn.ModeShadow, 8}, {untorn.ModeAtomic, 4}} {
+		r := runWith(t, Options{Mode: c.mode, MaxRuns: runs(c.runs), Budget: longest, StatesPerRun: 150, Corrupt: true})
 		t.Logf("%s: %d runs, %d states, %v", c.mode, r.Runs, r.States, r.Transitions)
 		for _, v := range r.Found {
 			t.Errorf("%s", v.Story)
@@ -40,12 +36,16 @@ func TestDamageIsNeverSilent(t *testing.T) {
 
 // TestDamageConvicts: the judge of damage sees what a broken engine lets pass.
 func TestDamageConvicts(t *testing.T) {
-	for _, mutant := range []string{"truncate-corruption", "unproven-copy"} {
-		r := runWith(t, Options{Mutant: mutant, Budget: 30 * time.Second, StatesPerRun: 150, Corrupt: true})
+	for _, c := range []struct {
+		mutant string
+		mode   untorn.Mode
+	}{{"truncate-corruption", untorn.ModeDoublewrite}, {"unproven-copy", untorn.ModeDoublewrite},
+		{"truncate-corruption", untorn.ModeFullpage}, {"image-skipped", untorn.ModeFullpage}, {"unproven-copy", untorn.ModeShadow}} {
+		r := runWith(t, Options{Mutant: c.mutant, Mode: c.mode, Budget: longest, StatesPerRun: 150, Corrupt: true})
 		if r.Violations == 0 {
-			t.Errorf("%s: not found in %d runs, %d states", mutant, r.Runs, r.States)
+			t.Errorf("%s, mode %s: not found in %d runs, %d states", c.mutant, c.mode, r.Runs, r.States)
 			continue
 		}
-		t.Logf("%s: %d states: %s: %s (%s)", mutant, r.States, r.Found[0].Kind, r.Found[0].What, r.Found[0].Path)
+		t.Logf("%s, mode %s: %d states: %s: %s (%s)", c.mutant, c.mode, r.States, r.Found[0].Kind, r.Found[0].What, r.Found[0].Path)
 	}
 }

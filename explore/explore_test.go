@@ -19,15 +19,20 @@ func runWith(t *testing.T, o Options) *Result {
 	return r
 }
 
+// longest is how long a test may look: it is bounded by its runs, so that it does the same on every
+// machine, or ends when it has found something.
+const longest = 3 * time.Minute
+
+// runs is how many runs a test makes: all of n, or a few.
+func runs(n int) int {
+	if testing.Short() || raced {
+		return max(1, n/4)
+	}
+	return n
+}
+
 func TestTheEngineHolds(t *testing.T) {
-	budget := 12 * time.Second
-	if raced {
-		budget = 6 * time.Second
-	}
-	if testing.Short() {
-		budget = 3 * time.Second
-	}
-	r := runWith(t, Options{Budget: budget, StatesPerRun: 150})
+	r := runWith(t, Options{MaxRuns: runs(24), Budget: longest, StatesPerRun: 150})
 	t.Logf("%d runs, %d states, %d of them kills, %.0f/s, %v", r.Runs, r.States, r.Kills, r.PerSecond, r.Transitions)
 	for _, v := range r.Found {
 		t.Errorf("%s", v.Story)
@@ -37,11 +42,7 @@ func TestTheEngineHolds(t *testing.T) {
 // TestAtomicHolds: on a disk whose atomic writes land whole or not at all no second copy is needed;
 // one that refuses them gets pages through the doublewrite buffer after all.
 func TestAtomicHolds(t *testing.T) {
-	budget := 4 * time.Second
-	if testing.Short() {
-		budget = time.Second
-	}
-	r := runWith(t, Options{Mode: untorn.ModeAtomic, Budget: budget, StatesPerRun: 100})
+	r := runWith(t, Options{Mode: untorn.ModeAtomic, MaxRuns: runs(12), Budget: longest, StatesPerRun: 100})
 	for _, v := range r.Found {
 		t.Errorf("%s", v.Story)
 	}
@@ -50,11 +51,11 @@ func TestAtomicHolds(t *testing.T) {
 // TestUnprotectedModesLose: without a doublewrite buffer a power cut tears pages. detect must notice
 // every one of them, none must be seen to return one as good.
 func TestUnprotectedModesLose(t *testing.T) {
-	r := runWith(t, Options{Mode: untorn.ModeNone, Budget: 20 * time.Second, StatesPerRun: 100})
+	r := runWith(t, Options{Mode: untorn.ModeNone, Budget: longest, StatesPerRun: 100})
 	if r.Violations == 0 || r.Found[0].Kind != Torn {
 		t.Errorf("mode none: %d violations in %d states, %+v", r.Violations, r.States, r.Found)
 	}
-	r = runWith(t, Options{Mode: untorn.ModeDetect, Budget: 20 * time.Second, StatesPerRun: 100, MaxRuns: 2, Violations: 15})
+	r = runWith(t, Options{Mode: untorn.ModeDetect, Budget: longest, StatesPerRun: 100, MaxRuns: 2, Violations: 15})
 	for _, v := range r.Found {
 		if v.Kind != Damaged {
 			t.Errorf("mode detect: %s", v.Story)
@@ -92,7 +93,7 @@ func TestASeedIsOneSchedule(t *testing.T) {
 }
 
 func TestAViolationReplays(t *testing.T) {
-	o := Options{Mutant: "skip-dwb-flush", Budget: 30 * time.Second, StatesPerRun: 100}
+	o := Options{Mutant: "skip-dwb-flush", Budget: longest, StatesPerRun: 100}
 	r := runWith(t, o)
 	if r.Violations == 0 {
 		t.Fatal("not found")

@@ -2,7 +2,6 @@ package explore
 
 import (
 	"testing"
-	"time"
 
 	"github.com/untorn/untorn"
 )
@@ -12,11 +11,7 @@ import (
 // contradict.
 func TestImagesHold(t *testing.T) {
 	for _, mode := range []untorn.Mode{untorn.ModeFullpage, untorn.ModeShadow} {
-		budget := 6 * time.Second
-		if testing.Short() {
-			budget = 2 * time.Second
-		}
-		r := runWith(t, Options{Mode: mode, Budget: budget, StatesPerRun: 150})
+		r := runWith(t, Options{Mode: mode, MaxRuns: runs(12), Budget: longest, StatesPerRun: 150})
 		for _, v := range r.Found {
 			t.Errorf("%s", v.Story)
 		}

@@ -56,6 +56,18 @@ func (let pass) later() pass {
 	return pass{damaged: let.inPlace, ahead: let.ahead, unread: let.unread, refuse: let.unread || len(let.inPlace) > 0, onlyFor: !let.unread}
 }
 
+// stillOlder are the pages that may be older after a second crash too: of files for which what an open
+// returned need not be durable the floor is that of before.
+func (x *expect) stillOlder(was map[pageKey]bool) map[pageKey]bool {
+	still := map[pageKey]bool{}
+	for k := range was {
+		if x.loose[k.uid] {
+			still[k] = true
+		}
+	}
+	return still
+}
+
 // nothing reports whether no damage was done.
 func (let pass) nothing() bool {
 	return len(let.damaged)+len(let.olderOf) == 0 && !let.refuse && !let.unread && !let.tail

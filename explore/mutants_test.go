@@ -1,9 +1,6 @@
 package explore
 
-import (
-	"testing"
-	"time"
-)
+import "testing"
 
 // TestEveryMutantIsConvicted: a checker that finds nothing proves nothing. -short takes those that
 // are found in a blink.
@@ -15,7 +12,7 @@ func TestEveryMutantIsConvicted(t *testing.T) {
 			if testing.Short() && slow[name] || raced && (slow[name] || slower[name]) {
 				t.Skip("takes long; go test ./explore without -race and -short runs it")
 			}
-			r := runWith(t, Options{Mutant: name, Budget: 60 * time.Second, StatesPerRun: 200})
+			r := runWith(t, Options{Mutant: name, Budget: 2 * longest, StatesPerRun: 200})
 			if r.Violations == 0 {
 				t.Fatalf("not found in %d runs, %d states", r.Runs, r.States)
 			}

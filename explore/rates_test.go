@@ -3,20 +3,19 @@ package explore
 import (
 	"errors"
 	"testing"
-	"time"
+
+	"github.com/untorn/untorn"
 )
 
 // TestSoakHolds: every fault at once. What the drive is to blame for is counted, nothing else is wrong.
 func TestSoakHolds(t *testing.T) {
-	budget := 8 * time.Second
-	if testing.Short() {
-		budget = 3 * time.Second
-	}
 	rates := DefaultRates()
-	r := runWith(t, Options{Budget: budget, StatesPerRun: 60, Soak: &rates})
-	t.Logf("%d runs, %d states, faults %v, blamed %v", r.Runs, r.States, r.Faults, r.Blamed)
-	for _, v := range r.Found {
-		t.Errorf("%s", v.Story)
+	for _, mode := range []untorn.Mode{untorn.ModeDoublewrite, untorn.ModeFullpage, untorn.ModeShadow, untorn.ModeAtomic} {
+		r := runWith(t, Options{Mode: mode, MaxRuns: runs(16), Budget: longest, StatesPerRun: 60, Soak: &rates})
+		t.Logf("%s: %d runs, %d states, faults %v, blamed %v", mode, r.Runs, r.States, r.Faults, r.Blamed)
+		for _, v := range r.Found {
+			t.Errorf("%s", v.Story)
+		}
 	}
 }
 
@@ -24,14 +23,18 @@ func TestSoakHolds(t *testing.T) {
 // no violation; an engine that acknowledges early loses it on a sound one, which is.
 func TestSoakTellsWhoseFaultItIs(t *testing.T) {
 	lying := Rates{Lying: 1, LyingFlush: 1}
-	r := runWith(t, Options{Budget: 20 * time.Second, MaxRuns: 4, StatesPerRun: 60, Soak: &lying})
+	r := runWith(t, Options{Budget: longest, MaxRuns: 4, StatesPerRun: 60, Soak: &lying})
 	if len(r.Blamed) == 0 || r.Violations > 0 {
 		t.Errorf("blamed on a drive whose flushes lie: %v; violations: %v", r.Blamed, r.Found)
 	}
 	honest := Rates{ReadError: 0.002, ShortWrite: 0.02}
-	r = runWith(t, Options{Budget: 30 * time.Second, StatesPerRun: 100, Mutant: "ack-early", Soak: &honest})
-	if r.Violations == 0 {
-		t.Errorf("ack-early passed a soak of %d states; blamed %v", r.States, r.Blamed)
+	for _, mutant := range []string{"ack-early", "image-skipped"} {
+		r = runWith(t, Options{Budget: longest, StatesPerRun: 100, Mutant: mutant, Soak: &honest})
+		if r.Violations == 0 {
+			t.Errorf("%s passed a soak of %d states; blamed %v", mutant, r.States, r.Blamed)
+			continue
+		}
+		t.Logf("%s: %d states: %s: %s", mutant, r.States, r.Found[0].Kind, r.Found[0].What)
 	}
 }
 
