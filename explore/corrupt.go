@@ -322,6 +322,10 @@ func (m *medium) allow(p *profile, left *medium, areas [][]area, hit hits, ds []
 	if left.super == nil {
 		return let
 	}
+	// An older header of the doublewrite file has the id from before it was changed.
+	if id, _, err := dwbstage.PeekFileHeader(left.files[p.dwbPath()]); err == nil && id != left.super.Engine {
+		let.refuse = true
+	}
 	// The doublewrite file: the newest copy of a page above the watermark that is left, and F.
 	for i, r := range m.regs {
 		h := r.head()
