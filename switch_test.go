@@ -235,9 +235,12 @@ func (l switchLoad) run(t *testing.T) error {
 	}
 	d.Record()
 	if l.poison {
-		n := 0
+		n, atomic := 0, false
 		d.Inject(func(op *ring.Op) sim.Fault {
-			if op.Kind == ring.DataSync && !strings.Contains(op.File.Name(), "/wal/") {
+			mu.Lock()
+			defer mu.Unlock()
+			atomic = atomic || op.Flags&ring.Atomic != 0
+			if atomic && op.Kind == ring.DataSync && !strings.Contains(op.File.Name(), "/wal/") {
 				if n++; n > 6 {
 					return sim.Fault{Err: syscall.EIO}
 				}
