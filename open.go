@@ -1,10 +1,13 @@
 package untorn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/untorn/untorn/aligned"
@@ -270,7 +273,8 @@ func (e *Engine) flushAll(ctx context.Context) error {
 		return err
 	}
 	files := []ring.File{e.places.dwb}
-	for _, f := range e.files {
+	byID := func(a, b *File) int { return cmp.Compare(a.info.ID, b.info.ID) } // a run's operations come again
+	for _, f := range slices.SortedFunc(maps.Values(e.files), byID) {
 		if f.io != nil {
 			files = append(files, f.io)
 		}

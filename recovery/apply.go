@@ -1,9 +1,12 @@
 package recovery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/untorn/untorn/ring"
 	"github.com/untorn/untorn/stages"
@@ -104,7 +107,8 @@ func (p *Plan) writeDestinations(ctx context.Context) error {
 	if err := writes.drain(); err != nil { // a flush covers what has completed
 		return err
 	}
-	for f := range dirty {
+	byID := func(a, b *stages.File) int { return cmp.Compare(a.ID, b.ID) } // a run's operations come again
+	for _, f := range slices.SortedFunc(maps.Keys(dirty), byID) {
 		if err := p.in.Ring.Do(&ring.Op{Kind: ring.DataSync, File: f.IO}); err != nil {
 			return fmt.Errorf("flush of %s: %w", f.Called(), err)
 		}
