@@ -145,6 +145,14 @@ func (s *Stage) Run(ctx context.Context) {
 	defer s.idleTimer.Stop()
 	poison := s.cfg.Poison.C()
 	for {
+		// What has come back goes first: it makes room, and where both were ready it is not left to
+		// chance which comes first, so that a simulated schedule comes again.
+		select {
+		case op := <-s.comps:
+			s.reap(op)
+			continue
+		default:
+		}
 		select {
 		case m := <-s.inbox:
 			t := time.Now()
@@ -152,13 +160,7 @@ func (s *Stage) Run(ctx context.Context) {
 			s.pump()
 			s.meter.Busy(time.Since(t))
 		case op := <-s.comps:
-			t := time.Now()
-			s.completed(op)
-			for n := len(s.comps); n > 0; n-- {
-				s.completed(<-s.comps)
-			}
-			s.pump()
-			s.meter.Busy(time.Since(t))
+			s.reap(op)
 		case <-s.idleTimer.C:
 			s.idleArmed = false
 			s.needIdle()
@@ -169,6 +171,17 @@ func (s *Stage) Run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// reap takes a completion, and all that are there with it.
+func (s *Stage) reap(op *ring.Op) {
+	t := time.Now()
+	s.completed(op)
+	for n := len(s.comps); n > 0; n-- {
+		s.completed(<-s.comps)
+	}
+	s.pump()
+	s.meter.Busy(time.Since(t))
 }
 
 func (s *Stage) message(m stages.Msg) {

@@ -195,6 +195,9 @@ func (s *Stage) Run(ctx context.Context) {
 	poison := s.cfg.Poison.C()
 	stop, stopping := s.stop, false
 	for !stopping || !s.dead && len(s.free[0])+len(s.free[1]) < len(s.all) {
+		if s.back() {
+			continue
+		}
 		inbox := s.inbox
 		if s.write != nil { // no room for the rest of a Write: this is the backpressure
 			inbox = nil
@@ -210,23 +213,11 @@ func (s *Stage) Run(ctx context.Context) {
 			s.pump()
 			s.worked()
 		case op := <-s.comps:
-			s.now = s.clock()
-			s.completed(op)
-			for n := len(s.comps); n > 0; n-- {
-				s.completed(<-s.comps)
-			}
-			s.pump()
-			s.worked()
+			s.reap(op)
 		case c := <-s.credits:
-			s.now = s.clock()
-			s.credit(c)
-			s.pump()
-			s.worked()
+			s.credited(c)
 		case <-s.logReady:
-			s.now = s.clock()
-			s.logAsked = 0
-			s.pump()
-			s.worked()
+			s.logged()
 		case r := <-s.moves.refusals:
 			s.now = s.clock()
 			s.refused(r)
@@ -239,6 +230,56 @@ func (s *Stage) Run(ctx context.Context) {
 			stop, stopping = nil, true
 		}
 	}
+}
+
+// back takes one thing that has come back from elsewhere, if there is one, before any new work: it makes
+// room, and where more is ready it is not left to chance what comes first, so that a simulated
+// schedule comes again. There is never more of it than was sent.
+func (s *Stage) back() bool {
+	select {
+	case op := <-s.comps:
+		s.reap(op)
+		return true
+	default:
+	}
+	select {
+	case c := <-s.credits:
+		s.credited(c)
+		return true
+	default:
+	}
+	select {
+	case <-s.logReady:
+		s.logged()
+		return true
+	default:
+		return false
+	}
+}
+
+// reap takes a completion, and all that are there with it.
+func (s *Stage) reap(op *ring.Op) {
+	s.now = s.clock()
+	s.completed(op)
+	for n := len(s.comps); n > 0; n-- {
+		s.completed(<-s.comps)
+	}
+	s.pump()
+	s.worked()
+}
+
+func (s *Stage) credited(c stages.Credit) {
+	s.now = s.clock()
+	s.credit(c)
+	s.pump()
+	s.worked()
+}
+
+func (s *Stage) logged() {
+	s.now = s.clock()
+	s.logAsked = 0
+	s.pump()
+	s.worked()
 }
 
 // Abandon gives back the memory of writes that poison left unfinished. To be called when Run has

@@ -16,7 +16,7 @@
 // page under way, reads, syncs, takes checkpoints, creates, grows, renames and removes files, closes
 // and opens again. Nothing that reaches the disk completes by itself: the driver holds it, waits
 // until every goroutine is at rest and then lets one thing happen, picked by the seed. So a schedule
-// is the seed's, as far as the Go scheduler leaves it: a Violation carries a fingerprint of its log,
+// is the seed's, unless there is a clock in it: a Violation carries a fingerprint of its log,
 // and a replay says when it got another one.
 //
 // # What is judged

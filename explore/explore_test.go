@@ -74,8 +74,8 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
-// TestASeedIsOneSchedule: nearly. Go picks among ready channels as it likes, so about one run in three
-// has the same log when it is recorded again; a replay records until it has.
+// TestASeedIsOneSchedule: but on a machine that is very busy with other things; a replay records until
+// it has the log again.
 func TestASeedIsOneSchedule(t *testing.T) {
 	m, _ := findMutant("")
 	for seed := range uint64(40) {
