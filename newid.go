@@ -150,7 +150,6 @@ func (c *idChanger) run(ctx context.Context) (err error) {
 
 // begin checks the directory as an open does and sets the marker, or finds one.
 func (c *idChanger) begin(ctx context.Context, st *super.State) error {
-	e, p := c.e, &c.e.places
 	text, err := c.readMarker()
 	switch {
 	case err == nil:
@@ -169,7 +168,7 @@ func (c *idChanger) begin(ctx context.Context, st *super.State) error {
 		if st.Engine != c.old && st.Engine != c.new {
 			return ErrForeign
 		}
-		return nil
+		return c.mark() // its name may be known to the cache alone, after a flush that failed
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -183,7 +182,13 @@ func (c *idChanger) begin(ctx context.Context, st *super.State) error {
 	if err := c.check(ctx, st); err != nil {
 		return err
 	}
-	text, err = json.Marshal(idChange{hex.EncodeToString(c.old[:]), hex.EncodeToString(c.new[:])})
+	return c.mark()
+}
+
+// mark sets the marker, durably.
+func (c *idChanger) mark() error {
+	e, p := c.e, &c.e.places
+	text, err := json.Marshal(idChange{hex.EncodeToString(c.old[:]), hex.EncodeToString(c.new[:])})
 	if err != nil {
 		return err
 	}
@@ -414,7 +419,9 @@ func (c *idChanger) log(ctx context.Context, st *super.State) error {
 		if follows && last.Groups > 0 {
 			prev = &chain
 		}
-		if s.Engine == c.new {
+		// After a call that failed a segment may have its new id in the cache alone: a flush of the
+		// directory that failed is not made good by another one (I8). So it is made anew.
+		if s.Engine == c.new && !c.report.Resumed {
 			if s.Groups > 0 {
 				chain = s.Out
 			}
