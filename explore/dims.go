@@ -59,9 +59,7 @@ func (p *profile) dimensions() {
 			p.modes = []untorn.Mode{untorn.ModeDoublewrite, untorn.ModeAtomic}
 		case untorn.ModeFullpage:
 			p.modes = []untorn.Mode{untorn.ModeFullpage, untorn.ModeDoublewrite}
-			if one(2) {
-				p.modes = append(p.modes, untorn.ModeDetect)
-			}
+			one(2) // no detect here: what a replay tears of it is not modelled
 		case untorn.ModeShadow:
 			p.modes = []untorn.Mode{untorn.ModeShadow, untorn.ModeDoublewrite}
 			if one(2) {
