@@ -64,10 +64,10 @@ explore: build ## every reachable crash state, longer than the tests do
 	bin/untornctl explore -mode doublewrite -budget 5m
 
 explore-ci: build ## a bounded share of the explorer, the same seeds on every machine: modes, damage, soak, the quick mutants (3 minutes)
-	bin/untornctl explore -mode doublewrite -seed 1 -runs 12 -budget 25s
-	for m in fullpage shadow atomic; do bin/untornctl explore -mode $$m -seed 1 -runs 6 -budget 12s || exit 1; done
-	for m in doublewrite fullpage shadow; do bin/untornctl explore -corrupt -mode $$m -seed 1 -runs 3 -budget 12s || exit 1; done
-	for m in doublewrite fullpage shadow atomic; do bin/untornctl explore -soak -mode $$m -seed 1 -runs 10 -budget 12s || exit 1; done
+	bin/untornctl explore -mode doublewrite -steady -seed 1 -runs 12 -budget 25s
+	for m in fullpage shadow atomic; do bin/untornctl explore -mode $$m -steady -seed 1 -runs 6 -budget 12s || exit 1; done
+	for m in doublewrite fullpage shadow; do bin/untornctl explore -corrupt -mode $$m -steady -seed 1 -runs 3 -budget 12s || exit 1; done
+	for m in doublewrite fullpage shadow atomic; do bin/untornctl explore -soak -mode $$m -steady -seed 1 -runs 10 -budget 12s || exit 1; done
 	$(GO) test -count=1 -short -timeout 15m ./explore
 
 torture: build ## ROUNDS kills in DIR, on the file system it lies on

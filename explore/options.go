@@ -21,6 +21,9 @@ type Options struct {
 	Budget time.Duration
 	// MaxRuns ends after so many runs. 0 = the budget is the bound.
 	MaxRuns int
+	// Steady leaves out the seeds whose runs have a timer of the engine's in them: the schedule of the
+	// others is the seed's alone, and comes again.
+	Steady bool
 	// StatesPerRun is about how many power cuts of one run are tried. 0 = 500.
 	StatesPerRun int
 	// Violations ends the exploration after so many. 0 = 1.

@@ -138,6 +138,9 @@ func (p *profile) corrupt() {
 	p.disk.Capacity = 0
 }
 
+// timed reports whether a timer of the engine's may go off while it runs.
+func (p *profile) timed() bool { return p.opts.IdleFlush < time.Minute }
+
 // engineOn are the options of an engine on a disk.
 func (p *profile) engineOn(d *sim.Disk) untorn.Options {
 	o := p.opts

@@ -40,11 +40,16 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		defer watcher.Wait()
 		defer done()
 	}
-	for n := 0; ctx.Err() == nil && (o.MaxRuns == 0 || n < o.MaxRuns); n++ {
+	seed := o.Seed
+	for n := 0; ctx.Err() == nil && (o.MaxRuns == 0 || n < o.MaxRuns); seed++ {
+		p := newProfile(seed, o.Mode, m)
+		if o.Steady && p.timed() {
+			continue
+		}
+		n++
 		x.mu.Lock()
-		x.seed = o.Seed + uint64(n)
+		x.seed = seed
 		x.mu.Unlock()
-		p := newProfile(o.Seed+uint64(n), o.Mode, m)
 		if o.Corrupt {
 			p.corrupt()
 		}
