@@ -18,8 +18,8 @@ import (
 var exploreCommand = command{
 	name: "explore", short: "simulated power cuts: every reachable crash state, opened and judged", run: runExplore,
 	help: `
-usage: untornctl explore [-mode M] [-mutant NAME] [-corrupt | -soak] [-budget 60s] [-seed S] [-runs N] [-steady]
-                         [-json FILE]
+usage: untornctl explore [-mode M] [-mutant NAME] [-corrupt | -soak] [-budget 60s] [-seed S] [-runs N]
+                         [-steady] [-json FILE]
 
 Runs the engine on a simulated disk, records what reaches the disk and what is acknowledged, and then,
 for every point of that record, makes the states that a power cut, a killed process or a failed flush
@@ -41,7 +41,7 @@ and run again. No directory is touched.
   -budget D      how long to look; default 60s
   -seed S        begin with this run again; default: a new one, which is printed
   -runs N        end after N runs, of the seeds from S on, or with the budget; default: no bound
-  -steady        leave out the seeds whose runs have a timer in them: the others do the same each time
+  -steady        leave out the seeds whose runs have a timer: the others are the same each time
   -violations N  go on after a violation until there are N; default 1
   -at N -choice NAME -log PRINT
                  only one crash state of the first run: as a violation's story names it
