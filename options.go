@@ -140,7 +140,8 @@ type Options struct {
 	// less. The zero value trusts nothing more and nothing less.
 	AtomicPolicy hwprobe.Policy
 
-	// Logger gets a line at open and at everything an operator wants to know. nil = none.
+	// Logger gets a line at open and at everything an operator wants to know. Its handler must not call
+	// the engine: some lines are written while a lock is held. nil = none.
 	Logger *slog.Logger
 
 	// Alloc is where the memory of an open comes from, zeroed, at a multiple of align: page frames, the
