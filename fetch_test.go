@@ -13,6 +13,7 @@ import (
 	"github.com/untorn/untorn/dwbstage"
 	"github.com/untorn/untorn/page"
 	"github.com/untorn/untorn/recovery"
+	"github.com/untorn/untorn/ring"
 	"github.com/untorn/untorn/sim"
 )
 
@@ -37,6 +38,10 @@ func losePages(t *testing.T) *lostPages {
 	writeVersion(t, e, f, upTo(8), 1, untorn.Durable)
 	l := &lostPages{data: dirFiles(t, d, "/db/data")[0], size: 4096, slot: map[page.No][]byte{}}
 	l.older = make([]byte, l.size)
+	// Not in place before the cut: dwbstage asks for a flush where the batch before has not come back yet.
+	d.Inject(func(op *ring.Op) sim.Fault {
+		return sim.Fault{Hold: op.Kind == ring.DataSync && strings.HasPrefix(op.File.Name(), "/db/data/")}
+	})
 	writeVersion(t, e, f, upTo(2), 2, untorn.Protected)
 	_, lsn, err := e.AppendSync(ctx, []byte("later"))
 	if err != nil {
@@ -45,6 +50,8 @@ func losePages(t *testing.T) *lostPages {
 	l.later = lsn
 	writeVersion(t, e, f, []uint64{5}, 2, untorn.Protected) // its header says that the batch before is flushed
 	l.disk = d.Crash()
+	d.ClearFaults()
+	d.Release(nil)
 	g := dwbstage.Geometry{Block: 4096, Batch: o.BatchBytes, Regions: 6}
 	dwb, err := l.disk.ReadFile("/db/dwb/regions")
 	if err != nil {
