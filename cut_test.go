@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/ring"
 	"github.com/untorn/untorn/sim"
 	"github.com/untorn/untorn/walstage"
 )
@@ -48,6 +49,43 @@ func closed(t testing.TB, e *untorn.Engine) {
 	t.Helper()
 	if err := e.Close(ctx); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestEarlierCutsCountWhileOneIsMade: what an earlier TruncateAfter cut off is refused also while the next
+// one is under way.
+func TestEarlierCutsCountWhileOneIsMade(t *testing.T) {
+	d := sim.New(sim.Config{Seed: 1})
+	e := openSim(t, onSim(d))
+	f, err := e.OpenFile(ctx, "t", untorn.FileOptions{Create: true, PageSize: 4096, Pages: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, ends := durable(t, e, 4, 300)
+	if err := e.TruncateAfter(ctx, ends[1]); err != nil {
+		t.Fatal(err)
+	}
+	_, newer := durable(t, e, 4, 300)
+	atSuper := make(chan struct{}, 16)
+	d.Inject(func(op *ring.Op) (f sim.Fault) {
+		if f.Hold = op.Kind == ring.Write && op.File.Name() == "/db/super"; f.Hold {
+			atSuper <- struct{}{}
+		}
+		return f
+	})
+	made := make(chan error, 1)
+	go func() { made <- e.TruncateAfter(ctx, newer[1]) }()
+	<-atSuper
+	for lsn, want := range map[untorn.LSN]error{ends[3]: untorn.ErrCut, newer[3]: untorn.ErrCut, newer[0]: nil} {
+		_, err := f.WritePagesAsync(ctx, []untorn.PageWrite{{No: 1, LSN: lsn, Data: make([]byte, 4096)}}, untorn.Accepted)
+		if !errors.Is(err, want) {
+			t.Errorf("while it is made, a page at %d: %v, want %v", lsn, err, want)
+		}
+	}
+	d.ClearFaults()
+	d.Release(nil)
+	if err := <-made; err != nil {
+		t.Error(err)
 	}
 }
 
