@@ -8,7 +8,7 @@
 //     flushes the block device was asked for per acknowledgement, where the kernel counts them.
 //   - Everybody is set up at its best: preallocated or recycled logs, group commit by a wrapper
 //     (queue.go) where the library takes one writer at a time, no checkpoint or compaction that a
-//     log alone would not need.
+//     log alone would not need. untorn's log is recycled by its checkpoints, so it takes them.
 //   - All run in one process, on one directory's file system, in turns: round by round, in an order
 //     that rotates, so that a noisy machine treats all alike. A figure is the median of the rounds.
 //

@@ -7,19 +7,34 @@ import (
 	"sync"
 
 	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/page"
 )
 
 type untornLog struct{ e *untorn.Engine }
 
 func openUntornLog(dir string, _ *load) (contender, error) {
-	e, err := untorn.Open(context.Background(), untorn.Options{Dir: dir})
+	u := &untornLog{}
+	var err error
+	u.e, err = untorn.Open(context.Background(), untorn.Options{
+		Dir:            dir,
+		AutoCheckpoint: &untorn.AutoCheckpoint{LogBytes: logKept, Prepare: u.redo},
+	})
 	if err != nil {
 		return nil, err
 	}
-	return untornLog{e}, nil
+	return u, nil
 }
 
-func (u untornLog) commit(j *job) error {
+// logKept is what the log grows by between two checkpoints, which let its segments be used again.
+// Without one the log would be new files for ever, whose zeroing takes turns with the commits.
+const logKept = 128 << 20
+
+// redo says that no record will be asked for again.
+func (u *untornLog) redo(context.Context, *untorn.Pace) (page.LSN, []byte, error) {
+	return u.e.DurableLSN(), nil, nil
+}
+
+func (u *untornLog) commit(j *job) error {
 	_, end, err := u.e.Append(j.vals[0])
 	if err != nil {
 		return err
@@ -27,7 +42,7 @@ func (u untornLog) commit(j *job) error {
 	return u.e.WaitDurable(context.Background(), end)
 }
 
-func (u untornLog) close() error { return u.e.Close(context.Background()) }
+func (u *untornLog) close() error { return u.e.Close(context.Background()) }
 
 type untornPages struct {
 	e    *untorn.Engine
