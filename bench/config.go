@@ -3,7 +3,6 @@ package bench
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -110,46 +109,21 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	def := func(p *int, v int) {
-		if *p == 0 {
-			*p = v
-		}
+	c.PageBytes = cmp.Or(c.PageBytes, untorn.DefaultPageSize)
+	c.Clients = cmp.Or(c.Clients, 32)
+	c.Batch = cmp.Or(c.Batch, 64)
+	c.Repeat = cmp.Or(c.Repeat, 1)
+	c.Mode = cmp.Or(c.Mode, Doublewrite)
+	c.CheckpointBytes = cmp.Or(c.CheckpointBytes, logKept)
+	c.SizeBytes = cmp.Or(c.SizeBytes, 1<<30)
+	c.Duration = cmp.Or(c.Duration, 10*time.Second)
+	c.Warmup = max(cmp.Or(c.Warmup, time.Second), 0)
+	if c.Dist = cmp.Or(c.Dist, Uniform); c.Dist == Hot {
+		c.Hot = cmp.Or(c.Hot, 10)
 	}
-	def(&c.PageBytes, untorn.DefaultPageSize)
-	def(&c.Clients, 32)
-	def(&c.Batch, 64)
-	def(&c.Repeat, 1)
-	if c.Mode == "" {
-		c.Mode = Doublewrite
-	}
-	if c.CheckpointBytes == 0 {
-		c.CheckpointBytes = logKept
-	}
-	if c.SizeBytes == 0 {
-		c.SizeBytes = 1 << 30
-	}
-	if c.Duration == 0 {
-		c.Duration = 10 * time.Second
-	}
-	if c.Warmup == 0 {
-		c.Warmup = time.Second
-	}
-	c.Warmup = max(c.Warmup, 0)
-	if c.Dist == "" {
-		c.Dist = Uniform
-	}
-	if c.Dist == Hot {
-		def(&c.Hot, 10)
-	}
-	if c.Ack == "" {
-		c.Ack = "durable"
-	}
-	if c.Backend == "" {
-		c.Backend = ring.Auto
-	}
-	if c.BoundTime == 0 {
-		c.BoundTime = 250 * time.Millisecond
-	}
+	c.Ack = cmp.Or(c.Ack, "durable")
+	c.Backend = cmp.Or(c.Backend, ring.Auto)
+	c.BoundTime = cmp.Or(c.BoundTime, 250*time.Millisecond)
 	return c
 }
 
@@ -176,79 +150,69 @@ var dwbSyncs = map[string]untorn.DWBSync{"": untorn.DWBAuto, "flush": untorn.DWB
 // Validate returns every complaint about the configuration, joined; each matches ErrUsage.
 func (c Config) Validate() error {
 	c = c.withDefaults()
-	var errs []error
-	bad := func(format string, a ...any) {
-		errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrUsage}, a...)...))
-	}
+	var bad complaints
 	if !page.ValidSize(c.PageBytes) {
-		bad("page size %d is not a power of two from 4 KiB to 64 KiB", c.PageBytes)
+		bad.add("page size %d is not a power of two from 4 KiB to 64 KiB", c.PageBytes)
 	} else if c.Clients > 0 && c.Batch > 0 && c.pages() < uint64(c.Clients)*uint64(c.Batch) {
-		bad("a working set of %s has %d pages, less than the %d of one batch for each client",
+		bad.add("a working set of %s has %d pages, less than the %d of one batch for each client",
 			FormatBytes(c.SizeBytes), c.pages(), c.Clients*c.Batch)
 	}
 	if _, ok := dwbSyncs[c.DWBSync]; !ok {
-		bad("unknown way to make doublewrite batches durable %q (flush, dsync)", c.DWBSync)
+		bad.add("unknown way to make doublewrite batches durable %q (flush, dsync)", c.DWBSync)
 	}
-	within := func(what string, v, lo, hi int) {
-		if v < lo || v > hi {
-			bad("%s is %d, want %d to %d", what, v, lo, hi)
-		}
-	}
-	within("clients", c.Clients, 1, 4096)
-	within("batch", c.Batch, 1, 4096)
-	within("depth", c.Depth, 0, 1024)
-	within("doublewrite batches", c.Batches, 0, 64)
-	within("repeat", c.Repeat, 1, 1000)
-	within("reads", c.Reads, 0, 99) // without a write there is nothing to protect
-	within("zeros", c.Zeros, 0, 100)
-	within("log record", c.LogBytes, 0, 1<<18)
-	within("hot", c.Hot, 0, 100)
+	bad.within("clients", c.Clients, 1, 4096)
+	bad.within("batch", c.Batch, 1, 4096)
+	bad.within("depth", c.Depth, 0, 1024)
+	bad.within("doublewrite batches", c.Batches, 0, 64)
+	bad.within("repeat", c.Repeat, 1, 1000)
+	bad.within("reads", c.Reads, 0, 99) // without a write there is nothing to protect
+	bad.within("zeros", c.Zeros, 0, 100)
+	bad.within("log record", c.LogBytes, 0, 1<<18)
+	bad.within("hot", c.Hot, 0, 100)
 	if c.CheckpointBytes < 1<<20 {
-		bad("%d bytes of log between checkpoints are less than 1 MiB", c.CheckpointBytes)
+		bad.add("%d bytes of log between checkpoints are less than 1 MiB", c.CheckpointBytes)
 	}
 	if _, err := codecs.ByName(c.ImageCodec); err != nil {
-		bad("%v", err)
+		bad.add("%v", err)
 	}
-	within("cores", c.Cores, 0, 4096)
+	bad.within("cores", c.Cores, 0, 4096)
 	if c.Overload < 0 || c.Overload > 1000 {
-		bad("overload is %v %%, want 1 to 1000", c.Overload)
+		bad.add("overload is %v %%, want 1 to 1000", c.Overload)
 	}
 	if c.Overload > 0 && c.Rate > 0 {
-		bad("overload is of what a closed loop does: it takes no rate")
+		bad.add("overload is of what a closed loop does: it takes no rate")
 	}
 	if c.Duration < 0 {
-		bad("duration %v is negative", c.Duration)
+		bad.add("duration %v is negative", c.Duration)
 	}
 	if c.Rate < 0 {
-		bad("rate %v is negative", c.Rate)
+		bad.add("rate %v is negative", c.Rate)
 	}
 	if _, ok := levels[c.Ack]; !ok {
-		bad("unknown acknowledgement %q (durable, protected, logged, accepted)", c.Ack)
+		bad.add("unknown acknowledgement %q (durable, protected, logged, accepted)", c.Ack)
 	}
 	if err := c.Dist.validate(); err != nil {
-		bad("%v", err)
+		bad.add("%v", err)
 	}
-	if err := (ring.Config{Backend: c.Backend}).Validate(); err != nil {
-		bad("%v", err)
-	}
-	c.validateMode(bad)
-	return errors.Join(errs...)
+	bad.backend(c.Backend)
+	c.validateMode(&bad)
+	return bad.err()
 }
 
-func (c *Config) validateMode(bad func(string, ...any)) {
+func (c *Config) validateMode(bad *complaints) {
 	t, ok := c.Mode.trait()
 	switch {
 	case !ok:
-		bad("unknown mode %q (%v)", string(c.Mode), Modes())
+		bad.add("unknown mode %q (%v)", string(c.Mode), Modes())
 	case t.unsafe && !c.Unsafe:
-		bad("mode %s can lose pages by design; -unsafe allows it", c.Mode)
+		bad.add("mode %s can lose pages by design; -unsafe allows it", c.Mode)
 	case !t.engine && c.Ack != "durable":
-		bad("mode %s knows only -ack durable", c.Mode)
+		bad.add("mode %s knows only -ack durable", c.Mode)
 	case !t.engine && (c.LogBytes > 0 || c.WALDir != ""):
-		bad("mode %s has no log", c.Mode)
+		bad.add("mode %s has no log", c.Mode)
 	}
 	if c.Mode == NaiveBatch && c.Backend != ring.Auto && c.Backend != ring.Buffered {
-		bad("mode %s goes through the page cache: -backend buffered, or auto", c.Mode)
+		bad.add("mode %s goes through the page cache: -backend buffered, or auto", c.Mode)
 	}
 }
 

@@ -1,9 +1,9 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -36,69 +36,48 @@ type LimitConfig struct {
 }
 
 func (c LimitConfig) withDefaults() LimitConfig {
-	if c.PageBytes == 0 {
-		c.PageBytes = untorn.DefaultPageSize
-	}
+	c.PageBytes = cmp.Or(c.PageBytes, untorn.DefaultPageSize)
 	if c.Batch == 0 && c.PageBytes > 0 {
 		c.Batch = max(1, engineBatch/c.PageBytes)
 	}
-	if c.Depth == 0 {
-		c.Depth = 32
-	}
+	c.Depth = cmp.Or(c.Depth, 32)
 	if len(c.Depths) == 0 {
 		c.Depths = []int{1, 8, 32, 128}
 	}
 	c.Depths = slices.Sorted(slices.Values(c.Depths))
-	if c.SizeBytes == 0 {
-		c.SizeBytes = maxRandomBytes
-	}
-	if c.Duration == 0 {
-		c.Duration = 400 * time.Millisecond
-	}
-	if c.Repeat == 0 {
-		c.Repeat = 3
-	}
-	if c.Backend == "" {
-		c.Backend = ring.Auto
-	}
+	c.SizeBytes = cmp.Or(c.SizeBytes, maxRandomBytes)
+	c.Duration = cmp.Or(c.Duration, 400*time.Millisecond)
+	c.Repeat = cmp.Or(c.Repeat, 3)
+	c.Backend = cmp.Or(c.Backend, ring.Auto)
 	return c
 }
 
 // Validate returns every complaint, joined; each matches ErrUsage.
 func (c LimitConfig) Validate() error {
 	c = c.withDefaults()
-	var errs []error
-	bad := func(format string, a ...any) {
-		errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrUsage}, a...)...))
-	}
+	var bad complaints
 	if !page.ValidSize(c.PageBytes) {
-		bad("page size %d is not a power of two from 4 KiB to 64 KiB", c.PageBytes)
+		bad.add("page size %d is not a power of two from 4 KiB to 64 KiB", c.PageBytes)
 	}
 	if c.Batch < 1 || c.Batch*c.PageBytes > 8<<20 {
-		bad("a batch of %d pages is not from 1 page to 8 MiB", c.Batch)
+		bad.add("a batch of %d pages is not from 1 page to 8 MiB", c.Batch)
 	}
-	if c.Depth < 1 || c.Depth > 256 {
-		bad("depth is %d, want 1 to 256", c.Depth)
-	}
+	bad.within("depth", c.Depth, 1, 256)
 	for i, n := range c.Depths {
 		if n < 1 || n > 256 || i > 0 && n == c.Depths[i-1] {
-			bad("depths are %v, want each once, from 1 to 256", c.Depths)
+			bad.add("depths are %v, want each once, from 1 to 256", c.Depths)
 			break
 		}
 	}
-	if c.Repeat < 1 || c.Repeat > 1000 {
-		bad("repeat is %d, want 1 to 1000", c.Repeat)
-	}
+	bad.within("repeat", c.Repeat, 1, 1000)
 	if c.SizeBytes < 1<<20 {
-		bad("a file of %s is too small", FormatBytes(c.SizeBytes))
+		bad.add("a file of %s is too small", FormatBytes(c.SizeBytes))
 	}
 	if c.Duration < 0 {
-		bad("duration %v is negative", c.Duration)
+		bad.add("duration %v is negative", c.Duration)
 	}
-	if err := (ring.Config{Backend: c.Backend}).Validate(); err != nil {
-		bad("%v", err)
-	}
-	return errors.Join(errs...)
+	bad.backend(c.Backend)
+	return bad.err()
 }
 
 // LimitResult is what the drive can do. Rates are medians over the rounds.

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,39 +35,35 @@ func (c RecoveryConfig) withDefaults() RecoveryConfig {
 	if len(c.LogBytes) == 0 {
 		c.LogBytes = []int64{32 << 20, 128 << 20, 512 << 20}
 	}
-	if c.PageBytes == 0 {
-		c.PageBytes = untorn.DefaultPageSize
-	}
-	if c.Repeat == 0 {
-		c.Repeat = 1
-	}
+	c.PageBytes = cmp.Or(c.PageBytes, untorn.DefaultPageSize)
+	c.Repeat = cmp.Or(c.Repeat, 1)
 	return c
 }
 
 // Validate returns every complaint, joined; each matches ErrUsage.
 func (c RecoveryConfig) Validate() error {
 	c = c.withDefaults()
-	var errs []error
+	var bad complaints
 	for _, m := range c.Modes {
 		if m != Doublewrite && !m.logsImages() && m != Detect {
-			errs = append(errs, fmt.Errorf("%w: mode %q: recovery is measured in doublewrite, fullpage, shadow or detect", ErrUsage, m))
+			bad.add("mode %q: recovery is measured in doublewrite, fullpage, shadow or detect", m)
 		}
 	}
 	for _, n := range c.LogBytes {
 		if n < 1<<20 || n > 64<<30 {
-			errs = append(errs, fmt.Errorf("%w: a log of %d bytes, want 1 MiB to 64 GiB", ErrUsage, n))
+			bad.add("a log of %d bytes, want 1 MiB to 64 GiB", n)
 		}
 	}
 	if !page.ValidSize(c.PageBytes) {
-		errs = append(errs, fmt.Errorf("%w: page size %d", ErrUsage, c.PageBytes))
+		bad.add("page size %d", c.PageBytes)
 	}
 	if c.Repeat < 1 || c.Repeat > 100 {
-		errs = append(errs, fmt.Errorf("%w: repeat %d", ErrUsage, c.Repeat))
+		bad.add("repeat %d", c.Repeat)
 	}
 	if _, err := codecs.ByName(c.ImageCodec); err != nil {
-		errs = append(errs, fmt.Errorf("%w: %w", ErrUsage, err))
+		bad.add("%w", err)
 	}
-	return errors.Join(errs...)
+	return bad.err()
 }
 
 // RecoveryPoint is one crash and the open after it.
@@ -258,7 +255,7 @@ func (r *RecoveryResult) WriteText(out io.Writer) error {
 
 // meaning is the slowest open, and what would shorten it.
 func (r *RecoveryResult) meaning() string {
-	worst := slices.MaxFunc(r.Points, func(a, b RecoveryPoint) int { return compareFloat(a.Open, b.Open) })
+	worst := slices.MaxFunc(r.Points, func(a, b RecoveryPoint) int { return cmp.Compare(a.Open, b.Open) })
 	return fmt.Sprintf("What it means: %safter a crash with %s of log since the last checkpoint an open in mode %s takes %.2f s, %s of log a second, "+
 		"and reading the records %.2f s more; a checkpoint every N bytes of log bounds both, and the log that is kept.",
 		r.Host.flushesOff(), FormatBytes(worst.LogBytes), worst.Mode, worst.Open, FormatBytes(int64(worst.LogSpeed)), worst.Replay)

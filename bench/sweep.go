@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -204,7 +205,7 @@ func (r *SweepResult) meaning() string {
 			b.WriteString("; ")
 		}
 		points := r.of(m)
-		best := slices.MaxFunc(points, func(a, b Point) int { return compareFloat(a.Run.PagesPerSecond, b.Run.PagesPerSecond) })
+		best := slices.MaxFunc(points, func(a, b Point) int { return cmp.Compare(a.Run.PagesPerSecond, b.Run.PagesPerSecond) })
 		enough := points[slices.IndexFunc(points, func(p Point) bool { return p.Run.PagesPerSecond >= 0.95*best.Run.PagesPerSecond })]
 		fmt.Fprintf(&b, "%s does most, %s pages/s, at %s=%d", m, Count(best.Run.PagesPerSecond), r.Over, best.Value)
 		if enough.Value != best.Value {
@@ -215,16 +216,6 @@ func (r *SweepResult) meaning() string {
 	last := r.Points[len(r.Points)-1].Run
 	fmt.Fprintf(&b, ". At %s=%d short of: %s.", r.Over, r.Points[len(r.Points)-1].Value, last.Bottleneck)
 	return b.String()
-}
-
-func compareFloat(a, b float64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // Runs are all of a sweep's runs.

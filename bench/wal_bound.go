@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -45,7 +46,7 @@ func bestOf(tried []WALBound) WALBound {
 	if len(tried) == 0 {
 		return WALBound{}
 	}
-	best := slices.MaxFunc(tried, func(a, b WALBound) int { return compareFloat(a.Bound, b.Bound) })
+	best := slices.MaxFunc(tried, func(a, b WALBound) int { return cmp.Compare(a.Bound, b.Bound) })
 	best.tried = tried
 	return best
 }

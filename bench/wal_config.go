@@ -1,8 +1,7 @@
 package bench
 
 import (
-	"errors"
-	"fmt"
+	"cmp"
 	"io"
 	"time"
 
@@ -46,33 +45,15 @@ type WALConfig struct {
 }
 
 func (c WALConfig) withDefaults() WALConfig {
-	def := func(p *int, v int) {
-		if *p == 0 {
-			*p = v
-		}
-	}
-	def(&c.RecordBytes, 1024)
-	def(&c.Clients, 64)
-	def(&c.Repeat, 1)
-	if c.Duration == 0 {
-		c.Duration = 10 * time.Second
-	}
-	if c.Warmup == 0 {
-		c.Warmup = time.Second
-	}
-	c.Warmup = max(c.Warmup, 0)
-	if c.Commit == "" {
-		c.Commit = "sync"
-	}
-	if c.Method == "" {
-		c.Method = "auto"
-	}
-	if c.Backend == "" {
-		c.Backend = ring.Auto
-	}
-	if c.BoundTime == 0 {
-		c.BoundTime = 250 * time.Millisecond
-	}
+	c.RecordBytes = cmp.Or(c.RecordBytes, 1024)
+	c.Clients = cmp.Or(c.Clients, 64)
+	c.Repeat = cmp.Or(c.Repeat, 1)
+	c.Duration = cmp.Or(c.Duration, 10*time.Second)
+	c.Warmup = max(cmp.Or(c.Warmup, time.Second), 0)
+	c.Commit = cmp.Or(c.Commit, "sync")
+	c.Method = cmp.Or(c.Method, "auto")
+	c.Backend = cmp.Or(c.Backend, ring.Auto)
+	c.BoundTime = cmp.Or(c.BoundTime, 250*time.Millisecond)
 	return c
 }
 
@@ -87,47 +68,32 @@ var policies = map[string]walstage.Policy{
 // Validate returns every complaint, joined; each matches ErrUsage.
 func (c WALConfig) Validate() error {
 	c = c.withDefaults()
-	var errs []error
-	bad := func(format string, a ...any) {
-		errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrUsage}, a...)...))
-	}
+	var bad complaints
 	if c.RecordBytes < walHeader || c.RecordBytes > 256<<10 {
-		bad("record size %d is not from %d to 256 KiB", c.RecordBytes, walHeader)
+		bad.add("record size %d is not from %d to 256 KiB", c.RecordBytes, walHeader)
 	}
-	if c.Clients < 1 || c.Clients > 4096 {
-		bad("clients is %d, want 1 to 4096", c.Clients)
-	}
-	if c.Repeat < 1 || c.Repeat > 1000 {
-		bad("repeat is %d, want 1 to 1000", c.Repeat)
-	}
+	bad.within("clients", c.Clients, 1, 4096)
+	bad.within("repeat", c.Repeat, 1, 1000)
 	if c.Duration < 0 {
-		bad("duration %v is negative", c.Duration)
+		bad.add("duration %v is negative", c.Duration)
 	}
 	if c.Rate < 0 || c.Overload < 0 || c.Overload > 1000 {
-		bad("rate is %v and overload %v %%, want a rate from 0 on, and 1 to 1000 %%", c.Rate, c.Overload)
+		bad.add("rate is %v and overload %v %%, want a rate from 0 on, and 1 to 1000 %%", c.Rate, c.Overload)
 	}
 	if c.Rate > 0 && c.Overload > 0 {
-		bad("overload is of what a closed loop does: it takes no rate")
+		bad.add("overload is of what a closed loop does: it takes no rate")
 	}
-	if c.Cores < 0 || c.Cores > 4096 {
-		bad("cores is %d, want 0 to 4096", c.Cores)
-	}
-	if c.Zeros < 0 || c.Zeros > 100 {
-		bad("zeros is %d, want 0 to 100", c.Zeros)
-	}
-	if c.Groups < 0 || c.Groups > 32 {
-		bad("groups in flight is %d, want 0 to 32", c.Groups)
-	}
+	bad.within("cores", c.Cores, 0, 4096)
+	bad.within("zeros", c.Zeros, 0, 100)
+	bad.within("groups in flight", c.Groups, 0, 32)
 	if _, ok := policies[c.Commit]; !ok {
-		bad("unknown commit %q (sync, async, never)", c.Commit)
+		bad.add("unknown commit %q (sync, async, never)", c.Commit)
 	}
 	if _, ok := methods[c.Method]; !ok {
-		bad("unknown method %q (auto, dsync, flush)", c.Method)
+		bad.add("unknown method %q (auto, dsync, flush)", c.Method)
 	}
-	if err := (ring.Config{Backend: c.Backend}).Validate(); err != nil {
-		bad("%v", err)
-	}
-	return errors.Join(errs...)
+	bad.backend(c.Backend)
+	return bad.err()
 }
 
 // WALResult is one run of the log.

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -184,7 +185,7 @@ func (r *WALSweepResult) meaning() string {
 			b.WriteString("; ")
 		}
 		points := r.of(m)
-		best := slices.MaxFunc(points, func(a, b WALPoint) int { return compareFloat(a.Run.RecordsPerSecond, b.Run.RecordsPerSecond) })
+		best := slices.MaxFunc(points, func(a, b WALPoint) int { return cmp.Compare(a.Run.RecordsPerSecond, b.Run.RecordsPerSecond) })
 		if most == nil {
 			most = best.Run
 		}
