@@ -315,6 +315,11 @@ func (b *backup) catchUp(ctx context.Context) (*super.State, page.LSN, error) {
 	e := b.e
 	e.ddl.Lock()
 	defer e.ddl.Unlock()
+	// A change of the catalogue that stopped the engine may be in the log, and is not in super: the copy
+	// would lack the file that its log says was made (I5).
+	if err := e.Err(); err != nil {
+		return nil, 0, err
+	}
 	st := e.current()
 	if err := b.copyFiles(ctx, st); err != nil {
 		return nil, 0, err

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 
@@ -317,6 +318,39 @@ func TestBackupThatFails(t *testing.T) {
 	}
 	refused("/damaged")
 	mustClose(t, e)
+}
+
+// TestBackupOfAPoisonedEngine: a file whose creation stops the engine is in the log and not in super. A
+// backup that is under way then fails: its log would name a file that it does not have (I5).
+func TestBackupOfAPoisonedEngine(t *testing.T) {
+	d := sim.New(sim.Config{})
+	o := onSim(d)
+	e := open(t, o)
+	create(t, e, "table", untorn.FileOptions{Pages: 4, PageSize: 4096})
+	d.Inject(func(op *ring.Op) (f sim.Fault) {
+		if op.Kind == ring.Write && op.File.Name() == "/db/super" {
+			f.Err = syscall.EIO
+		}
+		return f
+	})
+	_, err := e.Backup(ctx, "/copy", untorn.BackupOptions{Progress: func(int64, int64) {
+		_, err := e.OpenFile(ctx, "other", untorn.FileOptions{Create: true, Pages: 4, PageSize: 4096})
+		if !errors.Is(err, untorn.ErrPoisoned) {
+			t.Errorf("create: %v", err)
+		}
+		d.ClearFaults()
+	}})
+	if !errors.Is(err, untorn.ErrPoisoned) {
+		t.Errorf("backup: %v", err)
+	}
+	c := o
+	c.Dir, c.MustExist = "/copy", true
+	if err := opened(reopen(c)); !errors.Is(err, untorn.ErrNoSuper) {
+		t.Errorf("what it left opens: %v", err)
+	}
+	if err := e.Close(ctx); !errors.Is(err, untorn.ErrPoisoned) {
+		t.Errorf("close: %v", err)
+	}
 }
 
 // TestBackupWithoutItsLog: a copy that lost the end of its log is refused (I10).
