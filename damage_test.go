@@ -1,13 +1,17 @@
 package untorn_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/page"
 	"github.com/untorn/untorn/sim"
 	"github.com/untorn/untorn/super"
 	"github.com/untorn/untorn/walstage"
@@ -101,6 +105,51 @@ func TestUnknownVersion(t *testing.T) {
 	}
 	if err := opened(reopen(o)); !errors.Is(err, untorn.ErrVersion) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestForeignSegment: a segment of another engine, or of a format that is not known, is one of the errors
+// a program tests for, like any other file that is.
+func TestForeignSegment(t *testing.T) {
+	d, other := sim.New(sim.Config{Seed: 1}), sim.New(sim.Config{Seed: 2})
+	for _, x := range []*sim.Disk{d, other} {
+		e := open(t, onSim(x))
+		if _, _, err := e.AppendSync(ctx, []byte("record")); err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, e)
+	}
+	seg := dirFiles(t, d, "/db/wal")[0]
+	theirs, err := other.ReadFile(seg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, err := d.ReadFile(seg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The header of a segment: version, and the checksum over what is before it (docs/format.md).
+	newer := bytes.Clone(ours)
+	newer[4]++
+	binary.LittleEndian.PutUint32(newer[64:], crc32.Checksum(newer[:64], page.Castagnoli))
+	for _, c := range []struct {
+		what      string
+		b         []byte
+		is, exact error
+	}{{"another engine's segment", theirs, untorn.ErrForeign, walstage.ErrForeign},
+		{"a newer version's segment", newer, untorn.ErrVersion, walstage.ErrVersion}} {
+		if err := d.WriteFile(seg, c.b); err != nil {
+			t.Fatal(err)
+		}
+		if err := opened(reopen(onSim(d))); !errors.Is(err, c.is) || !errors.Is(err, c.exact) {
+			t.Errorf("%s: %v", c.what, err)
+		}
+	}
+	if err := d.WriteFile(seg, ours); err != nil {
+		t.Fatal(err)
+	}
+	if err := opened(reopen(onSim(d))); err != nil {
+		t.Errorf("with its own segment again: %v", err)
 	}
 }
 

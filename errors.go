@@ -133,6 +133,17 @@ func (e *RecoveryLoopError) Error() string {
 // Is makes errors.Is(err, ErrRecoveryLoop) hold.
 func (e *RecoveryLoopError) Is(target error) bool { return target == ErrRecoveryLoop }
 
+// sameAs makes what the log says of its own files match what this package says of any file.
+func sameAs(err error) error {
+	switch {
+	case errors.Is(err, walstage.ErrForeign):
+		return fmt.Errorf("%w: %w", ErrForeign, err)
+	case errors.Is(err, walstage.ErrVersion):
+		return fmt.Errorf("%w: %w", ErrVersion, err)
+	}
+	return err
+}
+
 // poisoned wraps the cause so that both it and ErrPoisoned match.
 func poisoned(cause error) error {
 	if errors.Is(cause, ErrPoisoned) {

@@ -323,7 +323,7 @@ func (e *Engine) recover(ctx context.Context, st *super.State, dry bool) error {
 	start := min(st.Redo.LSN, st.CatalogLSN)
 	tail, err := e.scanLog(ctx, st, walstage.Evidence{Start: start, Known: claims, Clean: clean, Cuts: logCuts(st)})
 	if err != nil {
-		return &Error{Op: "recover", File: e.places.walDir(), Err: err}
+		return &Error{Op: "recover", File: e.places.walDir(), Err: sameAs(err)}
 	}
 	report.Log = recovery.LogReport{
 		Start: uint64(start), End: uint64(tail.Last), DurableKnown: uint64(tail.Durable), DiscardedBytes: tail.Discarded,
