@@ -242,10 +242,15 @@ func (r *rig) decay(name string, sector bool) {
 	switch {
 	case strings.Contains(name, "/data/"):
 		f = driveFault{"rot in a data file", []string{Refused, Damaged, Failed}}
+		if r.p.images() {
+			// What rots in its place once a checkpoint has let its image go looks, as long as its copy
+			// counts, like a copy that was written before its image.
+			f.kinds = append(f.kinds, Ahead)
+		}
 	case strings.Contains(name, "/wal/"):
 		f = driveFault{"rot in the log", []string{Refused, LostRec, LossBound, Newer, Failed}}
 		if r.p.images() {
-			f.kinds = append(f.kinds, Damaged, Older) // what the unproven tail had of pages is gone with it
+			f.kinds = append(f.kinds, Damaged, Older, Ahead) // what the unproven tail had of pages is gone with it
 		}
 	case strings.Contains(name, "/dwb/"):
 		f = driveFault{"rot in the doublewrite file", []string{Refused, Damaged, Older, Failed}}

@@ -2,9 +2,12 @@ package explore
 
 import (
 	"errors"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/fsys"
+	"github.com/untorn/untorn/sim"
 )
 
 // TestSoakHolds: every fault at once. What the drive is to blame for is counted, nothing else is wrong.
@@ -35,6 +38,29 @@ func TestSoakTellsWhoseFaultItIs(t *testing.T) {
 			continue
 		}
 		t.Logf("%s: %d states: %s: %s", mutant, r.States, r.Found[0].Kind, r.Found[0].What)
+	}
+}
+
+// TestRotExplainsAMissingImage: a page that rots in its place after a checkpoint has let its image go is
+// one that mode shadow calls ahead of the log, and the drive's fault.
+func TestRotExplainsAMissingImage(t *testing.T) {
+	for _, dir := range []string{"/data", "/wal"} {
+		p, d, name := &profile{mode: untorn.ModeShadow}, sim.New(sim.Config{Seed: 1}), dir+"/1"
+		err := d.FS().Mkdir(dir)
+		if err == nil {
+			_, err = d.FS().Open(name, fsys.OpenFlags{Create: true})
+		}
+		if err == nil {
+			err = d.WriteFile(name, make([]byte, 4096))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &rig{p: p, disk: d, w: &world{p: p, disk: d}, fate: rand.New(rand.NewPCG(1, 1))}
+		r.decay(name, false)
+		if _, ok := blame(r.w.faults, Ahead); !ok {
+			t.Errorf("rot of %s explains %v", name, r.w.faults)
+		}
 	}
 }
 
