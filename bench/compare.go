@@ -102,7 +102,7 @@ func Compare(a, b any, force bool) (changes []Change, differ []string, err error
 			break
 		}
 		p, q := *x.Points[0].Run, *y.Points[0].Run
-		if set, ok := settingNamed(x.Over); ok { // points are matched by it
+		if set, ok := settingNamed(settings(), x.Over); ok { // points are matched by it
 			set.set(&p.Config, 1)
 			set.set(&q.Config, 1)
 		}
@@ -133,7 +133,7 @@ func Compare(a, b any, force bool) (changes []Change, differ []string, err error
 			break
 		}
 		p, q := *x.Points[0].Run, *y.Points[0].Run
-		if set, ok := walSettingNamed(x.Over); ok {
+		if set, ok := settingNamed(walSettings(), x.Over); ok {
 			set.set(&p.Config, 1)
 			set.set(&q.Config, 1)
 		}

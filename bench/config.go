@@ -98,7 +98,8 @@ type Config struct {
 	// Profile gets a CPU profile of the last measured interval, and of nothing else. nil = none.
 	Profile io.Writer `json:"-"`
 
-	name string // in progress lines, where the mode is not enough
+	name  string // in progress lines, where the mode is not enough
+	value int    // of the setting that is swept over
 }
 
 // engineBatch is the engine's own size of a doublewrite batch; the bounds flush as much at a time.

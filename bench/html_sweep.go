@@ -18,38 +18,73 @@ type sweepData struct {
 	Throughput template.HTML
 	Latency    template.HTML
 	Table      [][]string
+
+	over, unit string // the setting
+	per        string // "pages/s"
+	prefix     string // of a line's name
 }
 
-// sweepLine is one curve of a sweep.
-type sweepLine struct {
-	name   string
-	class  int
-	points []sweepPoint // by value
-}
-
+// sweepPoint is what is drawn of a run.
 type sweepPoint struct {
-	value, rate, bound, p50, p99 float64
-	spread                       MinMedMax // of the rate
+	rate, bound, efficiency, p50, p99 float64
+	spread                            MinMedMax // of the rate
+	time                              []Spent
 }
 
-// draw makes the two charts.
-func (s *sweepData) draw(over, unit, per string, lines []sweepLine) {
+// drawSweep fills in what is drawn of a sweep: curves over the setting, or a bar for each commit
+// policy where there is none. warn gets every run.
+func drawSweep[R swept](d *reportData, s *sweepData, lines []lineOf[R], warn func(R)) {
+	d.Sweep = s
+	if s.Over = s.over; s.unit != "" {
+		s.Over += " (" + s.unit + ")"
+	}
+	var spent []spentRow
+	var bars []bar
+	for i, l := range lines {
+		d.Legend = append(d.Legend, legendEntry{s.prefix + l.name, i})
+		slices.SortStableFunc(l.points, func(a, b PointOf[R]) int { return a.Value - b.Value })
+		for _, p := range l.points {
+			name := fmt.Sprintf("%s=%d", s.over, p.Value)
+			switch {
+			case s.unit == "":
+				name = l.name
+			case len(lines) > 1:
+				name = fmt.Sprintf("%s, %d", l.name, p.Value)
+			}
+			x := p.Run.drawn()
+			spent = append(spent, spentRow{name, x.time})
+			bars = append(bars, bar{name, x.rate, x.spread.Min, x.spread.Max, x.bound, Count(x.rate) + "/s" + ofBound(x.bound, x.efficiency), i})
+			warn(p.Run)
+		}
+	}
+	d.Spent, d.Places = spentChart(spent)
+	if s.unit == "" {
+		s.Bars = barChart("records per second of each commit policy, with its bound", bars, 0)
+	} else {
+		drawCurves(s, lines)
+	}
+}
+
+// drawCurves makes the two charts over the setting.
+func drawCurves[R swept](s *sweepData, lines []lineOf[R]) {
 	var rate, lat []curve
 	top, least, lo, hi := 1.0, 0.0, 0.0, 1.0
-	for _, l := range lines {
-		solid := curve{name: l.name, class: l.class, marks: true}
-		bound := curve{name: l.name + ", bound", class: l.class, dashed: true}
-		p50 := curve{name: l.name + ", p50", class: l.class, marks: true}
-		p99 := curve{name: l.name + ", p99", class: l.class, dashed: true, marks: true}
-		for _, p := range l.points {
-			solid.points = append(solid.points, [2]float64{p.value, p.rate})
+	for i, l := range lines {
+		name := s.prefix + l.name
+		solid := curve{name: name, class: i, marks: true}
+		bound := curve{name: name + ", bound", class: i, dashed: true}
+		p50 := curve{name: name + ", p50", class: i, marks: true}
+		p99 := curve{name: name + ", p99", class: i, dashed: true, marks: true}
+		for _, point := range l.points {
+			p, value := point.Run.drawn(), float64(point.Value)
+			solid.points = append(solid.points, [2]float64{value, p.rate})
 			solid.spread = append(solid.spread, [2]float64{p.spread.Min, p.spread.Max})
 			if p.bound > 0 {
-				bound.points = append(bound.points, [2]float64{p.value, p.bound})
+				bound.points = append(bound.points, [2]float64{value, p.bound})
 			}
 			low, high := max(p.p50, 0.1), max(p.p99, 0.1)
-			p50.points = append(p50.points, [2]float64{p.value, low})
-			p99.points = append(p99.points, [2]float64{p.value, high})
+			p50.points = append(p50.points, [2]float64{value, low})
+			p99.points = append(p99.points, [2]float64{value, high})
 			top, hi = max(top, p.rate, p.bound, p.spread.Max), max(hi, high)
 			for _, v := range []float64{p.rate, p.spread.Min} {
 				if v > 0 && (least == 0 || v < least) {
@@ -62,56 +97,43 @@ func (s *sweepData) draw(over, unit, per string, lines []sweepLine) {
 		}
 		rate, lat = append(rate, bound, solid), append(lat, p99, p50)
 	}
-	x := valueAxis(over, rate, marginLeft, chartWidth-marginRight)
-	x.title = unit
+	x := valueAxis(s.over, rate, marginLeft, chartWidth-marginRight)
+	x.title = s.unit
 	y := linear(top, chartHeight-marginBottom, marginTop, Count)
-	y.title = per
+	y.title = s.per
 	if least > 0 && top >= 50*least { // or the lower curves would lie on the axis
 		y = decades(least, top, chartHeight-marginBottom, marginTop, Count)
-		y.title = per + ", logarithmic"
+		y.title = s.per + ", logarithmic"
 	}
-	s.Throughput = lineChart(per+" against "+over, x, y, rate)
+	s.Throughput = lineChart(s.per+" against "+s.over, x, y, rate)
 	y = decades(lo, hi, chartHeight-marginBottom, marginTop, decadeLabel)
 	y.title = "latency"
-	s.Latency = lineChart("latency of "+s.Call+" against "+over, x, y, lat)
+	s.Latency = lineChart("latency of "+s.Call+" against "+s.over, x, y, lat)
 }
 
 // WriteHTML writes the report: one file with everything in it.
 func (r *SweepResult) WriteHTML(w io.Writer) error {
 	first := r.Points[0].Run
-	set, _ := settingNamed(r.Over)
+	set, _ := settingNamed(settings(), r.Over)
+	lines := linesOf(r.Points)
 	d := &reportData{
 		Title: "untornbench: sweep over " + r.Over, Sub: first.workload(r.Over), Meaning: r.Meaning, Of: "page", Method: r.method(),
 		Host: hostRows(&first.Host), Config: configRows(first), Command: strings.Join(quoted(r.Command), " "), Generated: first.Started,
 	}
-	for i := range d.Config {
-		if d.Config[i][0] == set.field {
-			d.Config[i][1] = r.values()
-		}
-	}
-	var lines []sweepLine
-	var spent []spentRow
-	for i, m := range r.modes() {
-		d.Legend = append(d.Legend, legendEntry{string(m), i})
-		l := sweepLine{name: string(m), class: i}
-		points := r.of(m)
-		slices.SortStableFunc(points, func(a, b Point) int { return a.Value - b.Value })
-		for _, p := range points {
-			x := p.Run
-			l.points = append(l.points, sweepPoint{float64(p.Value), x.PagesPerSecond, x.Bound, x.Latency.P50, x.Latency.P99, x.Spread.PagesPerSecond})
-			name := fmt.Sprintf("%s=%d", r.Over, p.Value)
-			if len(r.modes()) > 1 {
-				name = fmt.Sprintf("%s, %d", m, p.Value)
-			}
-			spent = append(spent, spentRow{name, x.Time})
-			d.warn(x)
-		}
-		lines = append(lines, l)
-	}
-	d.Sweep = &sweepData{Over: r.Over + " (" + set.unit + ")", Rate: "Pages a second", Call: "a call", Table: r.rows()}
-	d.Sweep.draw(r.Over, set.unit, "pages/s", lines)
-	d.Spent, d.Places = spentChart(spent)
+	d.configured(set.field, lines[0].values())
+	drawSweep(d, &sweepData{
+		over: r.Over, unit: set.unit, per: "pages/s", Rate: "Pages a second", Call: "a call", Table: r.rows(),
+	}, lines, d.warn)
 	return d.write(w)
+}
+
+// configured puts all values of a field into its row.
+func (d *reportData) configured(field, values string) {
+	for i := range d.Config {
+		if d.Config[i][0] == field {
+			d.Config[i][1] = values
+		}
+	}
 }
 
 // valueAxis has a tick at every value that was measured, as far as the labels leave room; values

@@ -1,9 +1,7 @@
 package bench
 
 import (
-	"fmt"
 	"io"
-	"slices"
 	"strings"
 )
 
@@ -37,54 +35,20 @@ func walSpent(in []WALSpent) (out []Spent) {
 // WriteHTML writes the report: one file with everything in it.
 func (r *WALSweepResult) WriteHTML(w io.Writer) error {
 	first := r.Points[0].Run
-	set, over := walSettingNamed(r.Over)
+	set, _ := settingNamed(walSettings(), r.Over)
+	lines := linesOf(r.Points)
 	d := &reportData{
 		Title: "untornbench: the log, " + r.title(), Sub: first.workload(r.varied()...), Meaning: r.Meaning, Of: "record", Method: r.method(),
 		Host: hostRows(&first.Host), Config: fieldRows(first.Config), Command: strings.Join(quoted(r.Command), " "), Generated: first.Started,
 	}
-	set2 := func(field, text string) {
-		for i := range d.Config {
-			if d.Config[i][0] == field {
-				d.Config[i][1] = text
-			}
-		}
+	var commits []string
+	for _, l := range lines {
+		commits = append(commits, l.name)
 	}
-	set2("commit", strings.Join(r.commits(), ", "))
-	var lines []sweepLine
-	var spent []spentRow
-	var bars []bar
-	for i, m := range r.commits() {
-		l := sweepLine{name: "commit " + m, class: i}
-		d.Legend = append(d.Legend, legendEntry{l.name, i})
-		points := r.of(m)
-		slices.SortStableFunc(points, func(a, b WALPoint) int { return a.Value - b.Value })
-		var values []string
-		for _, p := range points {
-			x := p.Run
-			l.points = append(l.points, sweepPoint{float64(p.Value), x.RecordsPerSecond, x.Bound, x.Latency.P50, x.Latency.P99, x.Spread.RecordsPerSecond})
-			name := m
-			if over {
-				name = fmt.Sprintf("%s=%d", r.Over, p.Value)
-				if len(r.commits()) > 1 {
-					name = fmt.Sprintf("%s, %d", m, p.Value)
-				}
-			}
-			values = append(values, fmt.Sprint(p.Value))
-			spent = append(spent, spentRow{name, walSpent(x.Time)})
-			s := x.Spread.RecordsPerSecond
-			bars = append(bars, bar{name, x.RecordsPerSecond, s.Min, s.Max, x.Bound, Count(x.RecordsPerSecond) + "/s" + ofBound(x.Bound, x.Efficiency), i})
-			d.warnOf("commit "+m, x.Interrupted, x.Host.FlushesOff, x.Verify)
-		}
-		set2(set.field, strings.Join(values, ", "))
-		lines = append(lines, l)
-	}
-	d.Sweep = &sweepData{Over: r.Over, Rate: "Records a second", Call: "an append", Table: r.rows()}
-	if over {
-		d.Sweep.Over = r.Over + " (" + set.unit + ")"
-		d.Sweep.draw(r.Over, set.unit, "records/s", lines)
-	} else {
-		d.Sweep.Bars = barChart("records per second of each commit policy, with its bound", bars, 0)
-	}
-	d.Spent, d.Places = spentChart(spent)
+	d.configured("commit", strings.Join(commits, ", "))
+	drawSweep(d, &sweepData{
+		over: r.Over, unit: set.unit, per: "records/s", prefix: "commit ", Rate: "Records a second", Call: "an append", Table: r.rows(),
+	}, lines, func(x *WALResult) { d.warnOf("commit "+x.Commit, x.Interrupted, x.Host.FlushesOff, x.Verify) })
+	d.configured(set.field, lines[0].values())
 	return d.write(w)
 }

@@ -1,11 +1,9 @@
 package bench
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -21,44 +19,19 @@ type SweepConfig struct {
 }
 
 // SweepOver lists what can be swept over.
-func SweepOver() []string {
-	var out []string
-	for _, s := range settings() {
-		out = append(out, s.name)
-	}
-	return out
-}
+func SweepOver() []string { return settingNames(settings()) }
 
-// setting is one thing to sweep over.
-type setting struct {
-	name  string
-	field string // of the JSON
-	unit  string
-	set   func(c *Config, v int)
-	of    func(c *Config) int
-}
-
-func settings() []setting {
-	return []setting{
-		{"checkpoint", "checkpoint_bytes", "MiB of log between checkpoints", func(c *Config, v int) { c.CheckpointBytes = int64(v) << 20 },
-			func(c *Config) int { return int(c.CheckpointBytes >> 20) }},
-		{"clients", "clients", "callers", func(c *Config, v int) { c.Clients = v }, func(c *Config) int { return c.Clients }},
-		{"batch", "batch_pages", "pages a call", func(c *Config, v int) { c.Batch = v }, func(c *Config) int { return c.Batch }},
-		{"cores", "cores", "cores", func(c *Config, v int) { c.Cores = v }, func(c *Config) int { return c.Cores }},
-		{"depth", "depth", "writes in place in flight", func(c *Config, v int) { c.Depth = v }, func(c *Config) int { return c.Depth }},
-		{"page", "page_bytes", "bytes of a page", func(c *Config, v int) { c.PageBytes = v }, func(c *Config) int { return c.PageBytes }},
-		{"rate", "rate_pages_per_second", "pages a second offered", func(c *Config, v int) { c.Rate = float64(v) }, func(c *Config) int { return int(c.Rate) }},
-		{"reads", "reads_percent", "percent of calls that read", func(c *Config, v int) { c.Reads = v }, func(c *Config) int { return c.Reads }},
+func settings() []setting[Config] {
+	return []setting[Config]{
+		{"checkpoint", "checkpoint_bytes", "MiB of log between checkpoints", func(c *Config, v int) { c.CheckpointBytes = int64(v) << 20 }},
+		{"clients", "clients", "callers", func(c *Config, v int) { c.Clients = v }},
+		{"batch", "batch_pages", "pages a call", func(c *Config, v int) { c.Batch = v }},
+		{"cores", "cores", "cores", func(c *Config, v int) { c.Cores = v }},
+		{"depth", "depth", "writes in place in flight", func(c *Config, v int) { c.Depth = v }},
+		{"page", "page_bytes", "bytes of a page", func(c *Config, v int) { c.PageBytes = v }},
+		{"rate", "rate_pages_per_second", "pages a second offered", func(c *Config, v int) { c.Rate = float64(v) }},
+		{"reads", "reads_percent", "percent of calls that read", func(c *Config, v int) { c.Reads = v }},
 	}
-}
-
-func settingNamed(name string) (setting, bool) {
-	for _, s := range settings() {
-		if s.name == name {
-			return s, true
-		}
-	}
-	return setting{}, false
 }
 
 // ParseValues reads "1,2,4" or, for sizes, "4KiB,16KiB".
@@ -89,7 +62,7 @@ const maxPoints = 64
 
 // configs are the runs of a sweep, value by value.
 func (c *SweepConfig) configs() ([]Config, error) {
-	set, ok := settingNamed(c.Over)
+	set, ok := settingNamed(settings(), c.Over)
 	if !ok {
 		return nil, fmt.Errorf("%w: cannot sweep over %q (%s)", ErrUsage, c.Over, strings.Join(SweepOver(), ", "))
 	}
@@ -111,7 +84,7 @@ func (c *SweepConfig) configs() ([]Config, error) {
 			one := c.Base
 			t, _ := m.trait()
 			one.Mode, one.Unsafe = m, c.Base.Unsafe || t.unsafe
-			one.name = fmt.Sprintf("%s, %s=%d", m, c.Over, v)
+			one.name, one.value = fmt.Sprintf("%s, %s=%d", m, c.Over, v), v
 			set.set(&one, v)
 			if err := one.Validate(); err != nil {
 				return nil, fmt.Errorf("%s=%d: %w", c.Over, v, err)
@@ -140,10 +113,7 @@ type SweepResult struct {
 }
 
 // Point is one run of a sweep.
-type Point struct {
-	Value int     `json:"value"`
-	Run   *Result `json:"run"`
-}
+type Point = PointOf[*Result]
 
 // Sweep measures a workload at several values. When ctx ends early it keeps what it has.
 func Sweep(ctx context.Context, c SweepConfig, p Progress) (*SweepResult, error) {
@@ -151,12 +121,11 @@ func Sweep(ctx context.Context, c SweepConfig, p Progress) (*SweepResult, error)
 	if err != nil {
 		return nil, err
 	}
-	set, _ := settingNamed(c.Over)
 	runs, err := runAll(ctx, cs, p)
 	r := &SweepResult{Schema: SchemaSweep, Over: c.Over}
 	for _, run := range runs {
 		if len(run.Repeats) > 0 {
-			r.Points = append(r.Points, Point{set.of(&run.Config), run})
+			r.Points = append(r.Points, Point{run.Config.value, run})
 			r.Interrupted = r.Interrupted || run.Interrupted
 		}
 	}
@@ -167,47 +136,22 @@ func Sweep(ctx context.Context, c SweepConfig, p Progress) (*SweepResult, error)
 	return r, err
 }
 
-// modes in the order they first come in.
-func (r *SweepResult) modes() (out []Mode) {
-	for _, p := range r.Points {
-		if !slices.Contains(out, p.Run.Mode) {
-			out = append(out, p.Run.Mode)
-		}
-	}
-	return out
-}
+func (r *Result) curve() string { return string(r.Mode) }
 
-// values of the setting, in the order they were asked for.
-func (r *SweepResult) values() string {
-	var out []string
-	for _, p := range r.of(r.Points[0].Run.Mode) {
-		out = append(out, strconv.Itoa(p.Value))
-	}
-	return strings.Join(out, ", ")
-}
-
-// of returns the points of one mode.
-func (r *SweepResult) of(m Mode) (out []Point) {
-	for _, p := range r.Points {
-		if p.Run.Mode == m {
-			out = append(out, p)
-		}
-	}
-	return out
+func (r *Result) drawn() sweepPoint {
+	return sweepPoint{r.PagesPerSecond, r.Bound, r.Efficiency, r.Latency.P50, r.Latency.P99, r.Spread.PagesPerSecond, r.Time}
 }
 
 // meaning is where each curve stops paying.
 func (r *SweepResult) meaning() string {
 	var b strings.Builder
 	b.WriteString("What it means: ")
-	for i, m := range r.modes() {
+	for i, l := range linesOf(r.Points) {
 		if i > 0 {
 			b.WriteString("; ")
 		}
-		points := r.of(m)
-		best := slices.MaxFunc(points, func(a, b Point) int { return cmp.Compare(a.Run.PagesPerSecond, b.Run.PagesPerSecond) })
-		enough := points[slices.IndexFunc(points, func(p Point) bool { return p.Run.PagesPerSecond >= 0.95*best.Run.PagesPerSecond })]
-		fmt.Fprintf(&b, "%s does most, %s pages/s, at %s=%d", m, Count(best.Run.PagesPerSecond), r.Over, best.Value)
+		best, enough := l.best()
+		fmt.Fprintf(&b, "%s does most, %s pages/s, at %s=%d", l.name, Count(best.Run.PagesPerSecond), r.Over, best.Value)
 		if enough.Value != best.Value {
 			fmt.Fprintf(&b, ", and 95 %% of it or more from %d on with a p99 of %s instead of %s",
 				enough.Value, Micros(enough.Run.Latency.P99), Micros(best.Run.Latency.P99))
@@ -219,18 +163,13 @@ func (r *SweepResult) meaning() string {
 }
 
 // Runs are all of a sweep's runs.
-func (r *SweepResult) Runs() (out []*Result) {
-	for _, p := range r.Points {
-		out = append(out, p.Run)
-	}
-	return out
-}
+func (r *SweepResult) Runs() []*Result { return runsOf(r.Points) }
 
 // WriteText is the table for a terminal.
 func (r *SweepResult) WriteText(out io.Writer) error {
 	w := &writer{w: out}
 	first := r.Points[0].Run
-	set, _ := settingNamed(r.Over)
+	set, _ := settingNamed(settings(), r.Over)
 	w.printf("sweep over %s (%s): %s\n", r.Over, set.unit, first.workload(r.Over))
 	writeHost(w, &first.Host)
 	w.printf("backend %s (%s)%s\n\n", first.Backend, first.BackendReason, first.indirect())
@@ -243,7 +182,8 @@ func (r *SweepResult) WriteText(out io.Writer) error {
 }
 
 func (r *SweepResult) rows() [][]string {
-	several := len(r.modes()) > 1
+	lines := linesOf(r.Points)
+	several := len(lines) > 1
 	head := []string{r.Over, "pages/s", "min", "max", "bound", "efficiency", "p50 ms", "p99 ms", "p99.9 ms", "CPU us/page", "blocked us/page"}
 	if several {
 		head = append([]string{"mode"}, head...)
@@ -254,8 +194,8 @@ func (r *SweepResult) rows() [][]string {
 	}
 	rows := [][]string{head}
 	ms := func(us float64) string { return fmt.Sprintf("%.2f", us/1e3) }
-	for _, m := range r.modes() {
-		for _, p := range r.of(m) {
+	for _, l := range lines {
+		for _, p := range l.points {
 			x := p.Run
 			us, by := blocked(x.Time)
 			row := []string{
@@ -273,7 +213,7 @@ func (r *SweepResult) rows() [][]string {
 				row = append(row, Count(x.LogBytes), fmt.Sprintf("%.2f", x.DeviceBytes))
 			}
 			if several {
-				row = append([]string{string(m)}, row...)
+				row = append([]string{l.name}, row...)
 			}
 			rows = append(rows, row)
 		}

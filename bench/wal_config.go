@@ -42,6 +42,7 @@ type WALConfig struct {
 	Profile io.Writer `json:"-"`
 
 	label string // in progress lines
+	value int    // of the setting that is swept over
 }
 
 func (c WALConfig) withDefaults() WALConfig {

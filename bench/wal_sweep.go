@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -21,40 +20,17 @@ type WALSweepConfig struct {
 	Values []int
 }
 
-// walSetting is one thing to sweep the log over.
-type walSetting struct {
-	name, field, unit string
-	set               func(c *WALConfig, v int)
-	of                func(c *WALConfig) int
-}
-
-func walSettings() []walSetting {
-	return []walSetting{
-		{"clients", "clients", "callers", func(c *WALConfig, v int) { c.Clients = v }, func(c *WALConfig) int { return c.Clients }},
-		{"record", "record_bytes", "bytes of a record", func(c *WALConfig, v int) { c.RecordBytes = v }, func(c *WALConfig) int { return c.RecordBytes }},
-		{"groups", "groups_in_flight", "most groups in flight", func(c *WALConfig, v int) { c.Groups = v }, func(c *WALConfig) int { return c.Groups }},
-		{"cores", "cores", "cores", func(c *WALConfig, v int) { c.Cores = v }, func(c *WALConfig) int { return c.Cores }},
-		{"rate", "rate_records_per_second", "records a second offered", func(c *WALConfig, v int) { c.Rate = float64(v) },
-			func(c *WALConfig) int { return int(c.Rate) }},
-	}
-}
-
 // WALSweepOver lists what the log can be swept over.
-func WALSweepOver() []string {
-	var out []string
-	for _, s := range walSettings() {
-		out = append(out, s.name)
-	}
-	return out
-}
+func WALSweepOver() []string { return settingNames(walSettings()) }
 
-func walSettingNamed(name string) (walSetting, bool) {
-	for _, s := range walSettings() {
-		if s.name == name {
-			return s, true
-		}
+func walSettings() []setting[WALConfig] {
+	return []setting[WALConfig]{
+		{"clients", "clients", "callers", func(c *WALConfig, v int) { c.Clients = v }},
+		{"record", "record_bytes", "bytes of a record", func(c *WALConfig, v int) { c.RecordBytes = v }},
+		{"groups", "groups_in_flight", "most groups in flight", func(c *WALConfig, v int) { c.Groups = v }},
+		{"cores", "cores", "cores", func(c *WALConfig, v int) { c.Cores = v }},
+		{"rate", "rate_records_per_second", "records a second offered", func(c *WALConfig, v int) { c.Rate = float64(v) }},
 	}
-	return walSetting{}, false
 }
 
 // maxLogPoints of one sweep: each has an engine and some 512 MiB of log.
@@ -62,7 +38,7 @@ const maxLogPoints = 32
 
 // configs are the runs of a sweep, value by value.
 func (c *WALSweepConfig) configs() ([]WALConfig, error) {
-	set, ok := walSettingNamed(c.Over)
+	set, ok := settingNamed(walSettings(), c.Over)
 	values := c.Values
 	switch {
 	case c.Over == "" && len(values) == 0:
@@ -90,7 +66,7 @@ func (c *WALSweepConfig) configs() ([]WALConfig, error) {
 			one := c.Base
 			one.Commit = commit
 			set.set(&one, v)
-			one.label = "log, " + commit
+			one.label, one.value = "log, "+commit, v
 			if ok {
 				one.label += fmt.Sprintf(", %s=%d", c.Over, v)
 			}
@@ -121,10 +97,7 @@ type WALSweepResult struct {
 }
 
 // WALPoint is one run of a sweep of the log.
-type WALPoint struct {
-	Value int        `json:"value"` // 0 where only commit policies are compared
-	Run   *WALResult `json:"run"`
-}
+type WALPoint = PointOf[*WALResult]
 
 // SweepWAL measures the log at several values. When ctx ends early it keeps what it has.
 func SweepWAL(ctx context.Context, c WALSweepConfig, p Progress) (*WALSweepResult, error) {
@@ -137,40 +110,21 @@ func SweepWAL(ctx context.Context, c WALSweepConfig, p Progress) (*WALSweepResul
 		return nil, err
 	}
 	r := &WALSweepResult{Schema: SchemaWALSweep, Over: c.Over}
-	set, ok := walSettingNamed(c.Over)
-	if !ok {
+	if c.Over == "" {
 		r.Over = "commit"
 	}
 	for _, run := range runs {
-		p := WALPoint{Run: run}
-		if ok {
-			p.Value = set.of(&run.Config)
-		}
-		r.Points = append(r.Points, p)
+		r.Points = append(r.Points, WALPoint{run.Config.value, run})
 		r.Interrupted = r.Interrupted || run.Interrupted
 	}
 	r.Meaning = r.meaning()
 	return r, err
 }
 
-// commits in the order they first come in.
-func (r *WALSweepResult) commits() (out []string) {
-	for _, p := range r.Points {
-		if !slices.Contains(out, p.Run.Commit) {
-			out = append(out, p.Run.Commit)
-		}
-	}
-	return out
-}
+func (r *WALResult) curve() string { return r.Commit }
 
-// of returns the points of one commit policy.
-func (r *WALSweepResult) of(commit string) (out []WALPoint) {
-	for _, p := range r.Points {
-		if p.Run.Commit == commit {
-			out = append(out, p)
-		}
-	}
-	return out
+func (r *WALResult) drawn() sweepPoint {
+	return sweepPoint{r.RecordsPerSecond, r.Bound, r.Efficiency, r.Latency.P50, r.Latency.P99, r.Spread.RecordsPerSecond, walSpent(r.Time)}
 }
 
 // meaning is where each curve stops paying, and what the log at its best takes.
@@ -180,23 +134,21 @@ func (r *WALSweepResult) meaning() string {
 	b.WriteString(r.Points[0].Run.Host.flushesOff())
 	var most *WALResult
 	var loses []string
-	for i, m := range r.commits() {
+	for i, l := range linesOf(r.Points) {
 		if i > 0 {
 			b.WriteString("; ")
 		}
-		points := r.of(m)
-		best := slices.MaxFunc(points, func(a, b WALPoint) int { return cmp.Compare(a.Run.RecordsPerSecond, b.Run.RecordsPerSecond) })
+		best, enough := l.best()
 		if most == nil {
 			most = best.Run
 		}
 		if l := best.Run.loses(); !slices.Contains(loses, l) {
 			loses = append(loses, l)
 		}
-		fmt.Fprintf(&b, "commit %s does %s records/s%s with a p99 of %s", m, Count(best.Run.RecordsPerSecond), r.at(best), Micros(best.Run.Latency.P99))
+		fmt.Fprintf(&b, "commit %s does %s records/s%s with a p99 of %s", l.name, Count(best.Run.RecordsPerSecond), r.at(best), Micros(best.Run.Latency.P99))
 		if best.Run.Bound > 0 {
 			fmt.Fprintf(&b, ", %s of its bound", Percent(best.Run.Efficiency))
 		}
-		enough := points[slices.IndexFunc(points, func(p WALPoint) bool { return p.Run.RecordsPerSecond >= 0.95*best.Run.RecordsPerSecond })]
 		if enough.Value != best.Value {
 			fmt.Fprintf(&b, " (95 %% of it or more from %d on, with a p99 of %s)", enough.Value, Micros(enough.Run.Latency.P99))
 		}
@@ -213,12 +165,7 @@ func (r *WALSweepResult) at(p WALPoint) string {
 }
 
 // Runs are all of a sweep's runs.
-func (r *WALSweepResult) Runs() (out []*WALResult) {
-	for _, p := range r.Points {
-		out = append(out, p.Run)
-	}
-	return out
-}
+func (r *WALSweepResult) Runs() []*WALResult { return runsOf(r.Points) }
 
 // WriteText is the table for a terminal.
 func (r *WALSweepResult) WriteText(out io.Writer) error {
@@ -239,14 +186,14 @@ func (r *WALSweepResult) WriteText(out io.Writer) error {
 // varied are the settings that are not the same in all points.
 func (r *WALSweepResult) varied() []string {
 	out := []string{r.Over}
-	if len(r.commits()) > 1 {
+	if len(linesOf(r.Points)) > 1 {
 		out = append(out, "commit")
 	}
 	return out
 }
 
 func (r *WALSweepResult) title() string {
-	set, ok := walSettingNamed(r.Over)
+	set, ok := settingNamed(walSettings(), r.Over)
 	if !ok {
 		return "by commit policy"
 	}
@@ -255,7 +202,8 @@ func (r *WALSweepResult) title() string {
 
 func (r *WALSweepResult) rows() [][]string {
 	head := []string{"records/s", "min", "max", "bound", "efficiency", "p50 us", "p99 us", "p99.9 us", "CPU us", "a group", "blocked us"}
-	several := len(r.commits()) > 1 || r.Over == "commit"
+	lines := linesOf(r.Points)
+	several := len(lines) > 1 || r.Over == "commit"
 	if r.Over != "commit" {
 		head = append([]string{r.Over}, head...)
 	}
@@ -263,8 +211,8 @@ func (r *WALSweepResult) rows() [][]string {
 		head = append([]string{"commit"}, head...)
 	}
 	rows := [][]string{head}
-	for _, m := range r.commits() {
-		for _, p := range r.of(m) {
+	for _, l := range lines {
+		for _, p := range l.points {
 			x := p.Run
 			row := []string{
 				Count(x.RecordsPerSecond), Count(x.Spread.RecordsPerSecond.Min), Count(x.Spread.RecordsPerSecond.Max), dash(x.Bound),
@@ -278,7 +226,7 @@ func (r *WALSweepResult) rows() [][]string {
 				row = append([]string{strconv.Itoa(p.Value)}, row...)
 			}
 			if several {
-				row = append([]string{m}, row...)
+				row = append([]string{l.name}, row...)
 			}
 			rows = append(rows, row)
 		}
