@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"reflect"
 	"strings"
 )
 
@@ -51,40 +52,30 @@ func (c Change) Verdict() string {
 // Compare sets two documents side by side. Different hosts or configurations are ErrDifferent, with
 // what differs, unless force is set. The changes are A's figures against B's.
 func Compare(a, b any, force bool) (changes []Change, differ []string, err error) {
+	unlike := fmt.Errorf("%w: one is a %T, the other a %T", ErrDifferent, a, b)
+	if reflect.TypeOf(a) != reflect.TypeOf(b) {
+		return nil, nil, unlike
+	}
 	switch x := a.(type) {
 	case *Result:
-		y, ok := b.(*Result)
-		if !ok {
-			break
-		}
-		differ = runDiffers(x, y)
-		changes = runChanges("", x, y)
-		return changes, differ, refuse(differ, force)
+		y := b.(*Result)
+		changes, differ = runChanges("", x, y), runDiffers(x, y)
 	case *WALResult:
-		y, ok := b.(*WALResult)
-		if !ok {
-			break
-		}
-		return logChanges("", x, y), logDiffers(x, y), refuse(logDiffers(x, y), force)
+		y := b.(*WALResult)
+		changes, differ = logChanges("", x, y), logDiffers(x, y)
 	case *LimitResult:
-		y, ok := b.(*LimitResult)
-		if !ok {
-			break
-		}
-		p, q := x.Config, y.Config
-		p.Dir, q.Dir, p.Repeat, q.Repeat, p.Keep, q.Keep = "", "", 0, 0, false, false
-		differ = append(x.Host.different(y.Host), differences(p, q)...)
+		y := b.(*LimitResult)
+		differ = askedDiffers(&x.Host, &y.Host, x.Config, y.Config)
 		for _, k := range []string{"random", "random_flushed", "sequential", "sequential_flushed", "both"} {
 			changes = append(changes, Change{
 				strings.ReplaceAll(k, "_", ", "), "writes/s", x.Spread[k], y.Spread[k],
 				[2]int{x.Config.Repeat, y.Config.Repeat}, true,
 			})
 		}
-		return changes, differ, refuse(differ, force)
 	case *ModesResult:
-		y, ok := b.(*ModesResult)
-		if !ok || len(x.Runs) == 0 || len(y.Runs) == 0 {
-			break
+		y := b.(*ModesResult)
+		if len(x.Runs) == 0 || len(y.Runs) == 0 {
+			return nil, nil, unlike
 		}
 		differ = runDiffers(x.Runs[0], y.Runs[0])
 		for _, r := range x.Runs {
@@ -95,77 +86,71 @@ func Compare(a, b any, force bool) (changes []Change, differ []string, err error
 		if x.WAL != nil && y.WAL != nil {
 			changes = append(changes, logChanges("log: ", x.WAL, y.WAL)...)
 		}
-		return changes, differ, refuse(differ, force)
 	case *SweepResult:
-		y, ok := b.(*SweepResult)
-		if !ok || len(x.Points) == 0 || len(y.Points) == 0 {
-			break
+		y := b.(*SweepResult)
+		if len(x.Points) == 0 || len(y.Points) == 0 {
+			return nil, nil, unlike
 		}
-		p, q := *x.Points[0].Run, *y.Points[0].Run
-		if set, ok := settingNamed(settings(), x.Over); ok { // points are matched by it
-			set.set(&p.Config, 1)
-			set.set(&q.Config, 1)
-		}
-		differ = runDiffers(&p, &q)
-		if x.Over != y.Over {
-			differ = append(differ, "over: "+x.Over+" against "+y.Over)
-		}
-		for _, a := range x.Points {
-			for _, b := range y.Points {
-				if a.Value == b.Value && a.Run.Mode == b.Run.Mode {
-					changes = append(changes, runChanges(fmt.Sprintf("%s, %s=%d: ", a.Run.Mode, x.Over, a.Value), a.Run, b.Run)...)
-				}
-			}
-		}
-		return changes, differ, refuse(differ, force)
-	case *RecoveryResult:
-		y, ok := b.(*RecoveryResult)
-		if !ok {
-			break
-		}
-		p, q := x.Config, y.Config
-		p.Dir, q.Dir, p.Repeat, q.Repeat, p.Keep, q.Keep = "", "", 0, 0, false, false
-		differ = append(x.Host.different(y.Host), differences(p, q)...)
-		return recoveryChanges(x, y), differ, refuse(differ, force)
+		set, _ := settingNamed(settings(), x.Over) // points are matched by it
+		differ = append(runDiffers(x.Points[0].Run, y.Points[0].Run, set.field), overDiffers(x.Over, y.Over)...)
+		changes = pointChanges(x.Over, x.Points, y.Points, runChanges)
 	case *WALSweepResult:
-		y, ok := b.(*WALSweepResult)
-		if !ok || len(x.Points) == 0 || len(y.Points) == 0 {
-			break
+		y := b.(*WALSweepResult)
+		if len(x.Points) == 0 || len(y.Points) == 0 {
+			return nil, nil, unlike
 		}
-		p, q := *x.Points[0].Run, *y.Points[0].Run
-		if set, ok := settingNamed(walSettings(), x.Over); ok {
-			set.set(&p.Config, 1)
-			set.set(&q.Config, 1)
+		set, _ := settingNamed(walSettings(), x.Over)
+		differ = append(logDiffers(x.Points[0].Run, y.Points[0].Run, set.field, "commit"), overDiffers(x.Over, y.Over)...)
+		changes = pointChanges(x.Over, x.Points, y.Points, logChanges)
+	case *RecoveryResult:
+		y := b.(*RecoveryResult)
+		differ = askedDiffers(&x.Host, &y.Host, x.Config, y.Config)
+		changes = recoveryChanges(x, y)
+	default:
+		return nil, nil, unlike
+	}
+	return changes, differ, refuse(differ, force)
+}
+
+func overDiffers(x, y string) []string {
+	if x == y {
+		return nil
+	}
+	return []string{"over: " + x + " against " + y}
+}
+
+// pointChanges compares the points that are in both sweeps.
+func pointChanges[R swept](over string, x, y []PointOf[R], changes func(prefix string, x, y R) []Change) (out []Change) {
+	for _, a := range x {
+		name := fmt.Sprintf("%s, %s=%d: ", a.Run.curve(), over, a.Value)
+		if over == "commit" { // only the policies are compared
+			name = a.Run.curve() + ",: "
 		}
-		p.Config.Commit, q.Config.Commit = "", ""
-		differ = logDiffers(&p, &q)
-		if x.Over != y.Over {
-			differ = append(differ, "over: "+x.Over+" against "+y.Over)
-		}
-		for _, a := range x.Points {
-			for _, b := range y.Points {
-				if a.Value == b.Value && a.Run.Commit == b.Run.Commit {
-					changes = append(changes, logChanges(strings.TrimSpace(a.Run.Commit+", "+strings.TrimPrefix(x.at(a), " at "))+": ", a.Run, b.Run)...)
-				}
+		for _, b := range y {
+			if a.Value == b.Value && a.Run.curve() == b.Run.curve() {
+				out = append(out, changes(name, a.Run, b.Run)...)
 			}
 		}
-		return changes, differ, refuse(differ, force)
 	}
-	return nil, nil, fmt.Errorf("%w: one is a %T, the other a %T", ErrDifferent, a, b)
+	return out
 }
 
 // runDiffers lists why figures of two runs are not of the same thing: what was asked for, and what
-// became of it.
-func runDiffers(x, y *Result) []string {
-	d := append(x.Host.different(y.Host), x.Config.different(y.Config)...)
+// became of it. Fields named in but may differ.
+func runDiffers(x, y *Result, but ...string) []string {
+	d := askedDiffers(&x.Host, &y.Host, x.Config, y.Config, append(but, "wal_dir", "dwb_dir", "unsafe", "verify", "seed")...)
 	return append(d, became(x.Backend, y.Backend, x.DirectIO, y.DirectIO, x.Protection, y.Protection)...)
 }
 
-func logDiffers(x, y *WALResult) []string {
-	p, q := x.Config, y.Config
-	p.Dir, q.Dir, p.Repeat, q.Repeat, p.Verify, q.Verify, p.Keep, q.Keep = "", "", 0, 0, false, false, false, false
-	d := append(x.Host.different(y.Host), differences(p, q)...)
+func logDiffers(x, y *WALResult, but ...string) []string {
+	d := askedDiffers(&x.Host, &y.Host, x.Config, y.Config, append(but, "verify")...)
 	return append(d, became(x.Backend, y.Backend, x.DirectIO, y.DirectIO, x.LogCommit, y.LogCommit)...)
+}
+
+// askedDiffers lists differences of hosts and configurations. Where it ran and how often it was
+// repeated does not matter.
+func askedDiffers(a, b *Host, c, d any, but ...string) []string {
+	return append(a.different(*b), differences(c, d, append(but, "dir", "keep", "repeat")...)...)
 }
 
 // became lists differences in what the same configuration came to.

@@ -216,12 +216,3 @@ func (c *Config) validateMode(bad *complaints) {
 		bad.add("mode %s goes through the page cache: -backend buffered, or auto", c.Mode)
 	}
 }
-
-// comparable lists what makes figures of two configurations incomparable.
-func (c Config) different(o Config) []string {
-	a, b := c, o
-	for _, p := range []*Config{&a, &b} { // where it ran and how often it was repeated does not matter
-		p.Dir, p.WALDir, p.DWBDir, p.Keep, p.Unsafe, p.Repeat, p.Verify, p.Seed = "", "", "", false, false, 0, false, 0
-	}
-	return differences(a, b)
-}

@@ -7,9 +7,13 @@ import (
 	"slices"
 )
 
-// differences lists the fields in which two values differ, by their JSON names.
-func differences(a, b any) []string {
+// differences lists the fields in which two values differ, by their JSON names, but for some.
+func differences(a, b any, but ...string) []string {
 	x, y := fieldsOf(a), fieldsOf(b)
+	for _, k := range but {
+		delete(x, k)
+		delete(y, k)
+	}
 	var d []string
 	for _, k := range slices.Sorted(maps.Keys(x)) {
 		if p, q := fmt.Sprint(x[k]), fmt.Sprint(y[k]); p != q {
