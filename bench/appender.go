@@ -88,20 +88,9 @@ func (k *appender) run(ctx context.Context, ph *atomic.Int32, stop <-chan struct
 			k.step.record(took)
 		}
 	}
-	k.overdue(time.Now())
+	k.sched.overdue(time.Now(), k.hist)
 	k.step.leave()
 	return nil
-}
-
-// overdue counts the records of an open loop that should have been appended and did not get to: they
-// have waited at least until now.
-func (k *appender) overdue(now time.Time) {
-	if k.sched.every == 0 {
-		return
-	}
-	for at := k.sched.due(); at.Before(now); at = k.sched.due() {
-		record(k.hist, now.Sub(at))
-	}
 }
 
 // verify closes, opens again and reads what the log still keeps: each client's records must follow

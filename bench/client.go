@@ -120,21 +120,10 @@ func (k *client) run(ctx context.Context, ph *atomic.Int32, stop <-chan struct{}
 			step.record(took)
 		}
 	}
-	k.overdue(time.Now())
+	k.sched.overdue(time.Now(), k.writes)
 	k.step.leave()
 	k.rstep.leave()
 	return nil
-}
-
-// overdue counts the calls of an open loop that should have begun and did not get to: they have
-// waited at least until now.
-func (k *client) overdue(now time.Time) {
-	if k.sched.every == 0 {
-		return
-	}
-	for at := k.sched.due(); at.Before(now); at = k.sched.due() {
-		record(k.writes, now.Sub(at))
-	}
 }
 
 func (k *client) write(ctx context.Context) error {

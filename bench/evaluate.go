@@ -29,14 +29,14 @@ func (s *session) evaluate(a, b snapshot, w *watcher) Interval {
 	in.DeviceBytes = ratio(float64(written), pages*float64(s.c.PageBytes))
 	in.FlushesPerSecond = ratio(float64(b.target.ring.Flushes-a.target.ring.Flushes), in.Seconds)
 	in.EntersPerPage = ratio(float64(b.target.ring.Enters-a.target.ring.Enters), moved)
-	if h := s.merged(func(k *client) *hdrhistogram.Histogram { return k.writes }); h != nil {
+	if h := merged(s.clients, func(k *client) *hdrhistogram.Histogram { return k.writes }); h != nil {
 		in.Latency, in.hist = latency(h, true), h
 	}
-	if h := s.merged(func(k *client) *hdrhistogram.Histogram { return k.reads }); h != nil {
+	if h := merged(s.clients, func(k *client) *hdrhistogram.Histogram { return k.reads }); h != nil {
 		l := latency(h, true)
 		in.ReadLatency, in.rhist = &l, h
 	}
-	if h := s.merged(func(k *client) *hdrhistogram.Histogram { return k.lag }); h != nil {
+	if h := merged(s.clients, func(k *client) *hdrhistogram.Histogram { return k.lag }); h != nil {
 		l := latency(h, false)
 		in.StartLag = &l
 	}

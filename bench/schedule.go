@@ -1,6 +1,10 @@
 package bench
 
-import "time"
+import (
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
 
 // schedule says when each call of a client is meant to begin.
 type schedule struct {
@@ -48,4 +52,15 @@ func (s *schedule) due() time.Time {
 	at := s.start.Add(time.Duration(s.k) * s.every)
 	s.k++
 	return at
+}
+
+// overdue counts the calls of an open loop that should have begun and did not get to: they have
+// waited at least until now.
+func (s *schedule) overdue(now time.Time, h *hdrhistogram.Histogram) {
+	if s.every == 0 {
+		return
+	}
+	for at := s.due(); at.Before(now); at = s.due() {
+		record(h, now.Sub(at))
+	}
 }

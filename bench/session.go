@@ -208,9 +208,9 @@ func fillCost(c *contents, pageBytes int) float64 {
 }
 
 // merged is all clients' histograms of one kind, or nil if there are none.
-func (s *session) merged(of func(*client) *hdrhistogram.Histogram) *hdrhistogram.Histogram {
+func merged[K any](clients []K, of func(K) *hdrhistogram.Histogram) *hdrhistogram.Histogram {
 	var all *hdrhistogram.Histogram
-	for _, k := range s.clients {
+	for _, k := range clients {
 		h := of(k)
 		if h == nil {
 			return nil

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -150,11 +149,7 @@ func (r *Result) figures() [][2]string {
 		rows = append(rows, [2]string{"begun late by", latencyText(r.StartLag)})
 	}
 	if o := r.Overload; o != nil {
-		rows = append(rows,
-			[2]string{"overload", fmt.Sprintf("%s pages/s offered, %.0f %% of the %s that a closed loop did; %s of it was taken, %s of capacity",
-				Count(o.Offered), o.Percent, Count(o.Capacity), Percent(o.Taken), Percent(o.OfCapacity))},
-			[2]string{"callers", fmt.Sprintf("up to %s behind their schedule; a page was blocked %s, most of it by: %s",
-				Micros(o.Behind), Micros(o.Blocked), cmp.Or(o.BlockedBy, "nothing"))})
+		rows = append(rows, o.rows("page")...)
 	}
 	if m := r.Memory; m.RSSMax > 0 {
 		of := ""

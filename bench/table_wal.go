@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -93,11 +92,7 @@ func (r *WALResult) figures() [][2]string {
 		rows = append(rows, [2]string{"begun late by", latencyText(r.StartLag)})
 	}
 	if o := r.Overload; o != nil {
-		rows = append(rows,
-			[2]string{"overload", fmt.Sprintf("%s records/s offered, %.0f %% of the %s that a closed loop did; %s of it was taken, %s of capacity",
-				Count(o.Offered), o.Percent, Count(o.Capacity), Percent(o.Taken), Percent(o.OfCapacity))},
-			[2]string{"callers", fmt.Sprintf("up to %s behind their schedule; a record was blocked %s, most of it by: %s",
-				Micros(o.Behind), Micros(o.Blocked), cmp.Or(o.BlockedBy, "nothing"))})
+		rows = append(rows, (*Overload)(o).rows("record")...)
 	}
 	if r.Commit != "sync" {
 		rows = append(rows, [2]string{"a crash could take", fmt.Sprintf("at most %s, accepted up to %s before", FormatBytes(r.RiskBytes), Micros(r.RiskTime))})

@@ -250,11 +250,11 @@ func (s *walSession) interval(ctx context.Context, l loadOf) (WALInterval, error
 			}
 		})
 	}
-	err := pass(ctx, l.warm, failed)
+	err := every(ctx, l.warm, time.Second, failed, func() error { return nil })
 	s.e.ResetDistributions()
 	a := s.snapshot()
 	s.phase.Store(measuring)
-	var series []WALSample
+	var series []Sample
 	if err == nil {
 		err = profiled(l.profile, func() (err error) {
 			series, err = s.watch(ctx, a, l.measured, all, failed)
@@ -277,69 +277,36 @@ func (s *walSession) interval(ctx context.Context, l loadOf) (WALInterval, error
 		}
 	}
 	in := s.evaluate(a, b)
-	in.Series = finishWAL(all, series)
-	in.hlog, in.begun = all.log(a.at, asSamples(in.Series), b.at), a.at
+	all.finish(series)
+	in.Series = walSamples(series)
+	in.hlog, in.begun = all.log(a.at, series, b.at), a.at
 	return in, err
 }
 
 // watch lets the interval pass and takes the time series.
-func (s *walSession) watch(ctx context.Context, from walSnapshot, d time.Duration, all *steps, failed <-chan error) ([]WALSample, error) {
-	over := time.NewTimer(d)
-	defer over.Stop()
-	tick := time.NewTicker(stepOf(d))
-	defer tick.Stop()
-	series := make([]WALSample, 0, int(d/stepOf(d))+2)
+func (s *walSession) watch(ctx context.Context, from walSnapshot, d time.Duration, all *steps, failed <-chan error) ([]Sample, error) {
+	series := make([]Sample, 0, int(d/stepOf(d))+2)
 	last, at := from.records, from.at
-	for {
-		select {
-		case <-over.C:
-			return series, nil
-		case <-ctx.Done():
-			return series, ctx.Err()
-		case err := <-failed:
-			return series, err
-		case <-tick.C:
-		}
+	err := every(ctx, d, stepOf(d), failed, func() error {
 		now, n := time.Now(), uint64(0)
 		for _, k := range s.clients {
 			n += k.done.Load()
 		}
-		series = append(series, WALSample{
-			Second: now.Sub(from.at).Seconds(), RecordsPerSecond: ratio(float64(n-last), now.Sub(at).Seconds()),
+		series = append(series, Sample{
+			Second: now.Sub(from.at).Seconds(), PagesPerSecond: ratio(float64(n-last), now.Sub(at).Seconds()),
 		})
 		all.now.Store(int32(len(series)))
 		last, at = n, now
-	}
-}
-
-// finishWAL puts each step's latencies beside its throughput.
-func finishWAL(all *steps, series []WALSample) []WALSample {
-	s := asSamples(series)
-	all.finish(s)
-	for i := range series {
-		series[i].Appends, series[i].P50, series[i].P99, series[i].MaxLatency = s[i].Calls, s[i].P50, s[i].P99, s[i].MaxLatency
-	}
-	return series
-}
-
-func asSamples(series []WALSample) []Sample {
-	s := make([]Sample, len(series))
-	for i := range s {
-		s[i].Second = series[i].Second
-	}
-	return s
-}
-
-// pass waits for d, ctx or a failure.
-func pass(ctx context.Context, d time.Duration, failed <-chan error) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
 		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case err := <-failed:
-		return err
+	})
+	return series, err
+}
+
+// walSamples are a series of records, not of pages.
+func walSamples(series []Sample) []WALSample {
+	out := make([]WALSample, len(series))
+	for i, s := range series {
+		out[i] = WALSample{s.Second, s.PagesPerSecond, s.Calls, s.P50, s.P99, s.MaxLatency}
 	}
+	return out
 }

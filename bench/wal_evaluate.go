@@ -2,11 +2,11 @@ package bench
 
 import (
 	"cmp"
-	"context"
 	"fmt"
-	"io"
 	"runtime"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/untorn/untorn/walstage"
 )
@@ -50,15 +50,8 @@ func (s *walSession) evaluate(a, b walSnapshot) WALInterval {
 	in.Group, in.GroupRecords = inMicros(b.log.GroupNanos), plain(b.log.GroupRecords)
 	in.BlockedPerRecord = ratio(micros(b.log.BlockedTime-a.log.BlockedTime), n)
 	in.BusyShare = ratio((b.log.Busy - a.log.Busy).Seconds(), in.Seconds)
-	in.hist = newHistogram()
-	lag := newHistogram()
-	for _, k := range s.clients {
-		in.hist.Merge(k.hist)
-		if k.lag != nil {
-			lag.Merge(k.lag)
-		}
-	}
-	if lag.TotalCount() > 0 {
+	in.hist = merged(s.clients, func(k *appender) *hdrhistogram.Histogram { return k.hist })
+	if lag := merged(s.clients, func(k *appender) *hdrhistogram.Histogram { return k.lag }); lag != nil && lag.TotalCount() > 0 {
 		l := latency(lag, false)
 		in.StartLag = &l
 	}
@@ -129,58 +122,4 @@ func (r *WALResult) bottleneck() string {
 		return "callers: all of them wait for the group that is being written; " + rest
 	}
 	return "waiting for the drive: " + rest
-}
-
-// WALOverload is Overload of the log.
-type WALOverload struct {
-	Percent float64 `json:"percent"`
-	// Capacity is what the same callers did in a closed loop right before; Offered the share of it
-	// that the schedule then asked for.
-	Capacity float64 `json:"capacity_records_per_second"`
-	Offered  float64 `json:"offered_records_per_second"`
-	// Taken is what was done of what was offered; OfCapacity how it compares with the closed loop.
-	Taken      float64 `json:"taken_share"`
-	OfCapacity float64 `json:"of_capacity"`
-	Behind     float64 `json:"behind_us"` // how late the latest call began
-	// Blocked is how long a record stood behind something that is not its own writing, without its
-	// turn; BlockedBy the cause of most of it.
-	Blocked   float64 `json:"blocked_us_per_record"`
-	BlockedBy string  `json:"blocked_by"`
-}
-
-// measured is an interval as configured.
-func (s *walSession) measured(ctx context.Context, profile io.Writer) (WALInterval, error) {
-	if s.c.Cores > 0 {
-		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(s.c.Cores))
-	}
-	l := loadOf{warm: s.c.Warmup, measured: s.c.Duration, rate: s.c.Rate, profile: profile}
-	if s.c.Overload == 0 {
-		return s.interval(ctx, l)
-	}
-	closed := loadOf{warm: s.c.Warmup, measured: max(s.c.Duration/2, min(s.c.Duration, 100*time.Millisecond))}
-	capacity, err := s.interval(ctx, closed)
-	if err != nil {
-		return WALInterval{}, err
-	}
-	if capacity.RecordsPerSecond == 0 {
-		return WALInterval{}, ErrNothing
-	}
-	o := &WALOverload{Percent: s.c.Overload, Capacity: capacity.RecordsPerSecond}
-	o.Offered = o.Capacity * o.Percent / 100
-	l.rate, l.warm = o.Offered, 0 // how far callers are behind would depend on a second warm-up's length
-	in, err := s.interval(ctx, l)
-	o.Taken, o.OfCapacity = ratio(in.RecordsPerSecond, o.Offered), ratio(in.RecordsPerSecond, o.Capacity)
-	if in.StartLag != nil {
-		o.Behind = in.StartLag.Max
-	}
-	most := 0.0
-	for _, p := range in.Time {
-		if p.Blocked && p.Where != spentTurn {
-			if o.Blocked += p.Micros; p.Micros > most {
-				most, o.BlockedBy = p.Micros, p.Where
-			}
-		}
-	}
-	in.Overload = o
-	return in, err
 }

@@ -58,8 +58,25 @@ func (w *watcher) watch(ctx context.Context, from snapshot, d time.Duration) err
 	})
 }
 
-// every calls f each step until d is over, ctx ends or a client fails.
+// every calls f each step until d is over, ctx ends, a client fails or nothing moves.
 func (w *watcher) every(ctx context.Context, d, step time.Duration, f func()) error {
+	return every(ctx, d, step, w.failed, func() error {
+		if pages := w.written() + w.read(); pages != w.last {
+			w.last, w.moved = pages, time.Now()
+		} else if time.Since(w.moved) > stallAfter && w.rate == 0 {
+			w.stalled = true
+			w.cancel(ErrStalled)
+			return ErrStalled
+		}
+		if f != nil {
+			f()
+		}
+		return nil
+	})
+}
+
+// every calls f each step until d is over, ctx ends, f fails or something else does.
+func every(ctx context.Context, d, step time.Duration, failed <-chan error, f func() error) error {
 	over := time.NewTimer(d)
 	defer over.Stop()
 	tick := time.NewTicker(step)
@@ -70,19 +87,12 @@ func (w *watcher) every(ctx context.Context, d, step time.Duration, f func()) er
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
-		case err := <-w.failed:
+		case err := <-failed:
 			return err
 		case <-tick.C:
 		}
-		if pages := w.written() + w.read(); pages != w.last {
-			w.last, w.moved = pages, time.Now()
-		} else if time.Since(w.moved) > stallAfter && w.rate == 0 {
-			w.stalled = true
-			w.cancel(ErrStalled)
-			return ErrStalled
-		}
-		if f != nil {
-			f()
+		if err := f(); err != nil {
+			return err
 		}
 	}
 }
