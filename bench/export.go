@@ -1,11 +1,11 @@
 package bench
 
 import (
-	"cmp"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"runtime"
 	"slices"
 	"strconv"
@@ -138,40 +138,29 @@ func writeSeries(out io.Writer, rate string, repeats [][]Sample) error {
 // name tells a run from others by what was asked for, in key=value pairs.
 func (r *Result) name() string {
 	c := &r.Config
-	parts := []string{
-		"mode=" + string(r.Mode), fmt.Sprintf("page=%d", r.PageBytes), fmt.Sprintf("clients=%d", r.Clients),
-		fmt.Sprintf("batch=%d", r.BatchPages), "ack=" + r.Ack,
+	dist := c.Dist
+	if dist == Uniform {
+		dist = ""
 	}
-	more := func(key string, v any, is bool) {
-		if is {
-			parts = append(parts, fmt.Sprintf("%s=%v", key, v))
-		}
-	}
-	more("dist", c.Dist, cmp.Or(c.Dist, Uniform) != Uniform)
-	more("reads", c.Reads, c.Reads > 0)
-	more("log", c.LogBytes, c.LogBytes > 0)
-	more("zeros", c.Zeros, c.Zeros > 0)
-	more("depth", c.Depth, c.Depth > 0)
-	more("cores", c.Cores, c.Cores > 0)
-	more("rate", c.Rate, c.Rate > 0)
-	more("overload", c.Overload, c.Overload > 0)
-	return strings.Join(parts, "/")
+	return named("mode", r.Mode, "page", r.PageBytes, "clients", r.Clients, "batch", r.BatchPages, "ack", r.Ack, "dist", dist,
+		"reads", c.Reads, "log", c.LogBytes, "zeros", c.Zeros, "depth", c.Depth, "cores", c.Cores, "rate", c.Rate, "overload", c.Overload)
 }
 
 func (r *WALResult) name() string {
 	c := &r.Config
-	s := fmt.Sprintf("record=%d/clients=%d/commit=%s", r.RecordBytes, r.Clients, r.Commit)
-	more := func(key string, v any, is bool) {
-		if is {
-			s += fmt.Sprintf("/%s=%v", key, v)
+	return named("record", r.RecordBytes, "clients", r.Clients, "commit", r.Commit,
+		"groups", c.Groups, "zeros", c.Zeros, "cores", c.Cores, "rate", c.Rate, "overload", c.Overload)
+}
+
+// named joins keys and values, but for those that are zero.
+func named(pairs ...any) string {
+	var parts []string
+	for i := 0; i < len(pairs); i += 2 {
+		if v := pairs[i+1]; !reflect.ValueOf(v).IsZero() {
+			parts = append(parts, fmt.Sprintf("%s=%v", pairs[i], v))
 		}
 	}
-	more("groups", c.Groups, c.Groups > 0)
-	more("zeros", c.Zeros, c.Zeros > 0)
-	more("cores", c.Cores, c.Cores > 0)
-	more("rate", c.Rate, c.Rate > 0)
-	more("overload", c.Overload, c.Overload > 0)
-	return s
+	return strings.Join(parts, "/")
 }
 
 // WriteGoBench writes the repeats of runs, and of runs of the log, as go test -bench prints them, for

@@ -37,11 +37,7 @@ func (m *ModesResult) WriteText(out io.Writer) error {
 			w.printf("\n%s\n", u)
 		}
 	}
-	if slices.ContainsFunc(m.Runs, func(r *Result) bool { return r.Interrupted }) {
-		w.printf("\nINTERRUPTED: partial results\n")
-	}
-	w.printf("\n%s\n", m.Meaning)
-	return w.err
+	return w.end(slices.ContainsFunc(m.Runs, func(r *Result) bool { return r.Interrupted }), m.Meaning)
 }
 
 func (m *ModesResult) rows() [][]string {

@@ -246,11 +246,7 @@ func (r *RecoveryResult) WriteText(out io.Writer) error {
 	}
 	w.table(rows)
 	w.printf("\nopen: everything until the first page can be read; replay: reading the caller's records, without applying them.\n")
-	if r.Interrupted {
-		w.printf("\nINTERRUPTED: partial results\n")
-	}
-	w.printf("\n%s\n", r.Meaning)
-	return w.err
+	return w.end(r.Interrupted, r.Meaning)
 }
 
 // meaning is the slowest open, and what would shorten it.
@@ -282,17 +278,10 @@ func recoveryChanges(x, y *RecoveryResult) (changes []Change) {
 			continue
 		}
 		n := [2]int{len(a[k]), len(b[k])}
-		of := func(in []RecoveryPoint, f func(RecoveryPoint) float64) MinMedMax {
-			var v []float64
-			for _, p := range in {
-				v = append(v, f(p))
-			}
-			return minMedMax(v)
-		}
-		open := func(p RecoveryPoint) float64 { return p.Open }
-		replay := func(p RecoveryPoint) float64 { return p.Replay }
-		changes = append(changes, Change{k + "open", "s", of(a[k], open), of(b[k], open), n, false},
-			Change{k + "replay", "s", of(a[k], replay), of(b[k], replay), n, false})
+		open := func(p *RecoveryPoint) float64 { return p.Open }
+		replay := func(p *RecoveryPoint) float64 { return p.Replay }
+		changes = append(changes, Change{k + "open", "s", spreadOf(a[k], open), spreadOf(b[k], open), n, false},
+			Change{k + "replay", "s", spreadOf(a[k], replay), spreadOf(b[k], replay), n, false})
 	}
 	return changes
 }

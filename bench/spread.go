@@ -27,14 +27,17 @@ func minMedMax(v []float64) MinMedMax {
 // overlap reports whether two sets of measurements share a range.
 func (a MinMedMax) overlap(b MinMedMax) bool { return a.Min <= b.Max && b.Min <= a.Max }
 
-func spread(in []Interval) Spread {
-	of := func(f func(*Interval) float64) MinMedMax {
-		v := make([]float64, 0, len(in))
-		for i := range in {
-			v = append(v, f(&in[i]))
-		}
-		return minMedMax(v)
+// spreadOf is the spread of one figure.
+func spreadOf[T any](in []T, f func(*T) float64) MinMedMax {
+	v := make([]float64, 0, len(in))
+	for i := range in {
+		v = append(v, f(&in[i]))
 	}
+	return minMedMax(v)
+}
+
+func spread(in []Interval) Spread {
+	of := func(f func(*Interval) float64) MinMedMax { return spreadOf(in, f) }
 	s := Spread{
 		PagesPerSecond: of(func(i *Interval) float64 { return i.PagesPerSecond }),
 		Bound:          of(func(i *Interval) float64 { return i.Bound }),

@@ -174,11 +174,7 @@ func (r *SweepResult) WriteText(out io.Writer) error {
 	writeHost(w, &first.Host)
 	w.printf("backend %s (%s)%s\n\n", first.Backend, first.BackendReason, first.indirect())
 	w.table(r.rows())
-	if r.Interrupted {
-		w.printf("\nINTERRUPTED: partial results\n")
-	}
-	w.printf("\n%s\n", r.Meaning)
-	return w.err
+	return w.end(r.Interrupted, r.Meaning)
 }
 
 func (r *SweepResult) rows() [][]string {
@@ -254,14 +250,18 @@ func (r *Result) workload(but string) string {
 	if c.Cores > 0 {
 		add("cores", "%d cores", c.Cores)
 	}
-	switch {
-	case c.Rate > 0:
-		add("rate", "open loop at %s pages/s", Count(c.Rate))
-	case c.Overload > 0:
-		add("", "open loop at %.0f %% of capacity", c.Overload)
-	default:
-		add("rate", "closed loop")
-	}
+	add("rate", "%s", loop(c.Rate, c.Overload, "pages"))
 	add("", "acknowledged %s", r.Ack)
 	return strings.Join(parts, ", ")
+}
+
+// loop is how calls are offered.
+func loop(rate, overload float64, unit string) string {
+	switch {
+	case rate > 0:
+		return fmt.Sprintf("open loop at %s %s/s", Count(rate), unit)
+	case overload > 0:
+		return fmt.Sprintf("open loop at %.0f %% of capacity", overload)
+	}
+	return "closed loop"
 }

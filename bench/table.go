@@ -53,6 +53,15 @@ func (w *writer) pairs(rows [][2]string) {
 	w.err = t.Flush()
 }
 
+// end is what every report ends with.
+func (w *writer) end(interrupted bool, meaning string) error {
+	if interrupted {
+		w.printf("\nINTERRUPTED: partial results\n")
+	}
+	w.printf("\n%s\n", meaning)
+	return w.err
+}
+
 func writeHost(w *writer, h *Host) {
 	drive := strings.TrimSpace(h.Device + " " + h.Drive)
 	if h.WriteCache != "" {
@@ -107,11 +116,7 @@ func (r *Result) WriteText(out io.Writer) error {
 	if u := r.unsteady(); u != "" {
 		w.printf("\n%s\n", u)
 	}
-	if r.Interrupted {
-		w.printf("\nINTERRUPTED: partial results\n")
-	}
-	w.printf("\n%s\n", r.Meaning)
-	return w.err
+	return w.end(r.Interrupted, r.Meaning)
 }
 
 func (r *Result) indirect() string { return indirect(r.DirectIO, r.DirectReason) }

@@ -10,11 +10,7 @@ func (r *LimitResult) WriteText(out io.Writer) error {
 	w := &writer{w: out}
 	w.printf("what the drive can do: pages of %s, %d in flight, %d a flush\n", FormatBytes(int64(r.PageBytes)), r.Depth, r.BatchPages)
 	writeHost(w, &r.Host)
-	direct := ", direct I/O"
-	if !r.DirectIO {
-		direct = ", through the page cache: " + r.DirectReason
-	}
-	w.printf("backend %s (%s)%s\n\n", r.Backend, r.BackendReason, direct)
+	w.printf("backend %s (%s)%s\n\n", r.Backend, r.BackendReason, indirect(r.DirectIO, r.DirectReason))
 	sp := func(key string, unit float64) (lo, mid, hi string) {
 		s := r.Spread[key]
 		return Count(s.Min * unit), Count(s.Median * unit), Count(s.Max * unit)
@@ -55,11 +51,7 @@ func (r *LimitResult) WriteText(out io.Writer) error {
 	if r.FIO == nil && !r.Config.NoFIO {
 		w.printf("\nfio is not installed: no second opinion\n")
 	}
-	if r.Interrupted {
-		w.printf("\nINTERRUPTED: partial results\n")
-	}
-	w.printf("\n%s\n", r.Meaning)
-	return w.err
+	return w.end(r.Interrupted, r.Meaning)
 }
 
 func (r *LimitResult) latencyRows() [][]string {

@@ -28,14 +28,7 @@ func (r *WALResult) workload(but ...string) string {
 	if c.Cores > 0 {
 		add("cores", "%d cores", c.Cores)
 	}
-	switch {
-	case c.Rate > 0:
-		add("rate", "open loop at %s records/s", Count(c.Rate))
-	case c.Overload > 0:
-		add("", "open loop at %.0f %% of capacity", c.Overload)
-	default:
-		add("rate", "closed loop")
-	}
+	add("rate", "%s", loop(c.Rate, c.Overload, "records"))
 	return strings.Join(parts, ", ")
 }
 
@@ -63,11 +56,7 @@ func (r *WALResult) WriteText(out io.Writer) error {
 		}
 		w.table(rows)
 	}
-	if r.Interrupted {
-		w.printf("\nINTERRUPTED: partial results\n")
-	}
-	w.printf("\n%s\n", r.Meaning)
-	return w.err
+	return w.end(r.Interrupted, r.Meaning)
 }
 
 func (r *WALResult) figures() [][2]string {

@@ -204,13 +204,7 @@ func (s *walSession) describe() *WALResult {
 
 // finish works out what the repeats come to.
 func (s *walSession) finish(r *WALResult, interrupted bool) {
-	of := func(f func(*WALInterval) float64) MinMedMax {
-		var v []float64
-		for i := range r.Repeats {
-			v = append(v, f(&r.Repeats[i]))
-		}
-		return minMedMax(v)
-	}
+	of := func(f func(*WALInterval) float64) MinMedMax { return spreadOf(r.Repeats, f) }
 	r.Spread = WALSpread{
 		RecordsPerSecond: of(func(i *WALInterval) float64 { return i.RecordsPerSecond }),
 		Bound:            of(func(i *WALInterval) float64 { return i.Bound }),

@@ -176,11 +176,7 @@ func (r *WALSweepResult) WriteText(out io.Writer) error {
 	w.printf("backend %s (%s)%s, groups made durable by %s\n\n", first.Backend, first.BackendReason, indirect(first.DirectIO, first.DirectReason), first.LogCommit)
 	w.table(r.rows())
 	w.printf("\nCPU and blocked are of a record; a group: records in one.\n")
-	if r.Interrupted {
-		w.printf("\nINTERRUPTED: partial results\n")
-	}
-	w.printf("\n%s\n", r.Meaning)
-	return w.err
+	return w.end(r.Interrupted, r.Meaning)
 }
 
 // varied are the settings that are not the same in all points.
