@@ -74,7 +74,7 @@ func (m *ModesResult) find(mode Mode) *Result {
 
 // Logs is the measurement of the log, if there is one.
 func (m *ModesResult) Logs() []*WALResult {
-	if m == nil || m.WAL == nil {
+	if m.WAL == nil {
 		return nil
 	}
 	return []*WALResult{m.WAL}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/untorn/untorn/bench"
 )
@@ -23,11 +22,7 @@ func runRecovery(ctx context.Context, c *call) error {
 	if err := c.parse(0); err != nil {
 		return err
 	}
-	for m := range strings.SplitSeq(modes, ",") {
-		if m != "" {
-			o.Modes = append(o.Modes, bench.Mode(m))
-		}
-	}
+	o.Modes = list[bench.Mode](modes)
 	if logs != "" {
 		values, err := bench.ParseValues(logs)
 		if err != nil {

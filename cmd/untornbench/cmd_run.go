@@ -97,26 +97,23 @@ func runRun(ctx context.Context, c *call) error {
 		return err
 	}
 	r.Command = c.line
-	err = errors.Join(err, c.deliver(&to, r, []*bench.Result{r}, r.WriteText, nil), c.distributions(&to, r))
+	m := &bench.ModesResult{Runs: []*bench.Result{r}, Command: c.line}
+	err = errors.Join(err, c.deliver(&to, r, r.WriteText, m.WriteHTML, m.Runs), c.distributions(&to, r))
 	if r.HasReads() && to.hgrm != "" && to.hgrm != "-" {
 		err = errors.Join(err, c.write(to.hgrm+".reads", r.WriteReadHGRM))
 	}
 	return err
 }
 
-// deliver writes everything that was asked for; m is nil for a single run.
-func (c *call) deliver(to *outputs, doc any, runs []*bench.Result, text func(io.Writer) error, m *bench.ModesResult) error {
-	err := c.report(to.json, doc, text)
-	if err == nil && to.html != "" {
-		if m == nil {
-			m = &bench.ModesResult{Runs: runs, Command: c.line}
-		}
-		err = c.write(to.html, m.WriteHTML)
+// deliver writes everything that was asked for of some runs, and of runs of the log.
+func (c *call) deliver(
+	to *outputs, doc any, text, html func(io.Writer) error, runs []*bench.Result, logs ...*bench.WALResult,
+) error {
+	if err := c.report(to.json, doc, text); err != nil {
+		return err
 	}
-	if err == nil && to.gobench != "" {
-		err = c.write(to.gobench, func(w io.Writer) error { return bench.WriteGoBench(w, runs, m.Logs()...) })
-	}
-	return err
+	return errors.Join(c.write(to.html, html),
+		c.write(to.gobench, func(w io.Writer) error { return bench.WriteGoBench(w, runs, logs...) }))
 }
 
 // runModes is the bare command.
@@ -148,7 +145,7 @@ func runModes(ctx context.Context, c *call) error {
 		return err
 	}
 	m.Conclude()
-	if e := c.deliver(&to, m, rs, m.WriteText, m); e != nil {
+	if e := c.deliver(&to, m, m.WriteText, m.WriteHTML, rs, m.Logs()...); e != nil {
 		return errors.Join(err, e)
 	}
 	if to.html != "" && to.html != "-" && to.json != "-" {

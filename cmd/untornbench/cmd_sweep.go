@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"strings"
 	"time"
 
 	"github.com/untorn/untorn/bench"
@@ -35,19 +33,14 @@ func runSweep(ctx context.Context, c *call) error {
 	if s.Values, err = bench.ParseValues(values); err != nil {
 		return err
 	}
-	for m := range strings.SplitSeq(modes, ",") {
-		if m != "" {
-			s.Modes = append(s.Modes, bench.Mode(m))
-		}
-	}
-	s.Base = o
+	s.Base, s.Modes = o, list[bench.Mode](modes)
 	return c.sweep(ctx, s, to)
 }
 
 // sweepOf is run -sweep.
 func (c *call) sweepOf(ctx context.Context, o bench.Config, to outputs, spec string) error {
-	if to.hgrm != "" || to.hlog != "" || to.series != "" || to.profile != "" {
-		return fmt.Errorf("%w: a sweep has no -hgrm, -hlog, -series or -cpuprofile: they are of one run", bench.ErrUsage)
+	if err := to.ofSweep(); err != nil {
+		return err
 	}
 	s := bench.SweepConfig{Base: o}
 	if o.Mode != "" {
@@ -76,9 +69,5 @@ func (c *call) sweep(ctx context.Context, s bench.SweepConfig, to outputs) error
 		return err
 	}
 	r.Command = c.line
-	if e := c.report(to.json, r, r.WriteText); e != nil {
-		return errors.Join(err, e)
-	}
-	return errors.Join(err, c.write(to.html, r.WriteHTML),
-		c.write(to.gobench, func(w io.Writer) error { return bench.WriteGoBench(w, r.Runs()) }))
+	return errors.Join(err, c.deliver(&to, r, r.WriteText, r.WriteHTML, r.Runs()))
 }

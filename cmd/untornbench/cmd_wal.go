@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 
@@ -58,20 +57,15 @@ func runWAL(ctx context.Context, c *call) error {
 	}
 	r.Command = c.line
 	m := &bench.ModesResult{WAL: r, Meaning: r.Meaning, Command: c.line}
-	return errors.Join(err, c.deliver(&to, r, nil, r.WriteText, m), c.distributions(&to, r))
+	return errors.Join(err, c.deliver(&to, r, r.WriteText, m.WriteHTML, nil, r), c.distributions(&to, r))
 }
 
 // sweepWAL is wal -sweep, and wal with several commit policies.
 func (c *call) sweepWAL(ctx context.Context, o bench.WALConfig, to outputs, sweep, commits string) error {
-	if to.hgrm != "" || to.hlog != "" || to.series != "" || to.profile != "" {
-		return fmt.Errorf("%w: a sweep has no -hgrm, -hlog, -series or -cpuprofile: they are of one run", bench.ErrUsage)
+	if err := to.ofSweep(); err != nil {
+		return err
 	}
-	s := bench.WALSweepConfig{Base: o}
-	for m := range strings.SplitSeq(commits, ",") {
-		if m != "" {
-			s.Commits = append(s.Commits, m)
-		}
-	}
+	s := bench.WALSweepConfig{Base: o, Commits: list[string](commits)}
 	if sweep != "" {
 		var err error
 		if s.Over, s.Values, err = bench.ParseSweep(sweep); err != nil {
@@ -88,9 +82,5 @@ func (c *call) sweepWAL(ctx context.Context, o bench.WALConfig, to outputs, swee
 		return err
 	}
 	r.Command = c.line
-	if e := c.report(to.json, r, r.WriteText); e != nil {
-		return errors.Join(err, e)
-	}
-	return errors.Join(err, c.write(to.html, r.WriteHTML),
-		c.write(to.gobench, func(w io.Writer) error { return bench.WriteGoBench(w, nil, r.Runs()...) }))
+	return errors.Join(err, c.deliver(&to, r, r.WriteText, r.WriteHTML, nil, r.Runs()...))
 }

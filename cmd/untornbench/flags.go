@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/untorn/untorn/bench"
 	"github.com/untorn/untorn/ring"
@@ -58,4 +60,22 @@ type outputs struct {
 	json, html                  string
 	gobench, hgrm, hlog, series string
 	profile                     string
+}
+
+// ofSweep refuses what only a single run has.
+func (o *outputs) ofSweep() error {
+	if o.hgrm != "" || o.hlog != "" || o.series != "" || o.profile != "" {
+		return fmt.Errorf("%w: a sweep has no -hgrm, -hlog, -series or -cpuprofile: they are of one run", bench.ErrUsage)
+	}
+	return nil
+}
+
+// list is names with commas between them.
+func list[T ~string](s string) (out []T) {
+	for name := range strings.SplitSeq(s, ",") {
+		if name != "" {
+			out = append(out, T(name))
+		}
+	}
+	return out
 }
