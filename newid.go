@@ -85,16 +85,34 @@ type idChanger struct {
 
 func (p *places) newIDPath() string { return filepath.Join(p.o.Dir, newIDName) }
 
-// unfinishedID refuses a directory between two ids.
-func (p *places) unfinishedID() error {
+// unfinishedID refuses a directory between two ids. st is its super, nil if that cannot be read.
+//
+// A marker may be back from the past: the flush of the directory that took it away failed, and so did
+// that call, but an engine has been at work since, under the new id. While an id is changed super is
+// clean. Such a marker is taken away again.
+func (p *places) unfinishedID(st *super.State) error {
 	_, err := p.o.FS.Stat(p.newIDPath())
 	switch {
-	case err == nil:
-		return &Error{Op: "open", File: p.o.Dir, Err: ErrNewIDUnfinished}
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
+	case err != nil:
+		return &Error{Op: "open", File: p.newIDPath(), Err: err}
+	case st == nil || st.Clean:
+		return &Error{Op: "open", File: p.o.Dir, Err: ErrNewIDUnfinished}
 	}
-	return &Error{Op: "open", File: p.newIDPath(), Err: err}
+	_, to, err := p.readMarker()
+	if err == nil && to != st.Engine {
+		err = ErrNewIDUnfinished
+	}
+	if err == nil && !p.o.ReadOnly {
+		if err = p.o.FS.Remove(p.newIDPath()); err == nil {
+			err = p.o.FS.SyncDir(p.o.Dir)
+		}
+	}
+	if err != nil {
+		return &Error{Op: "open", File: p.newIDPath(), Err: err}
+	}
+	return nil
 }
 
 func (c *idChanger) run(ctx context.Context) (err error) {
@@ -150,23 +168,15 @@ func (c *idChanger) run(ctx context.Context) (err error) {
 
 // begin checks the directory as an open does and sets the marker, or finds one.
 func (c *idChanger) begin(ctx context.Context, st *super.State) error {
-	text, err := c.readMarker()
+	from, to, err := c.e.places.readMarker()
 	switch {
 	case err == nil:
-		var x idChange
-		if err := json.Unmarshal(text, &x); err != nil {
-			return fmt.Errorf("%s: %w", newIDName, err)
-		}
-		o, oerr := hex.DecodeString(x.Old)
-		n, nerr := hex.DecodeString(x.New)
-		if oerr != nil || nerr != nil || len(o) != len(c.old) || len(n) != len(c.new) {
-			return fmt.Errorf("%s does not hold two ids", newIDName)
-		}
-		copy(c.old[:], o)
-		copy(c.new[:], n)
-		c.report.Resumed = true
+		c.old, c.new, c.report.Resumed = from, to, true
 		if st.Engine != c.old && st.Engine != c.new {
 			return ErrForeign
+		}
+		if !st.Clean { // the marker is one from the past: see unfinishedID
+			return ErrNeedsRecovery
 		}
 		return c.mark() // its name may be known to the cache alone, after a flush that failed
 	case !errors.Is(err, fs.ErrNotExist):
@@ -213,10 +223,11 @@ func (c *idChanger) mark() error {
 	return e.o.FS.SyncDir(e.o.Dir)
 }
 
-func (c *idChanger) readMarker() ([]byte, error) {
-	f, err := c.e.o.FS.Open(c.e.places.newIDPath(), fsys.OpenFlags{ReadOnly: true})
+// readMarker says from which id to which one a directory is being changed.
+func (p *places) readMarker() (from, to super.EngineID, err error) {
+	f, err := p.o.FS.Open(p.newIDPath(), fsys.OpenFlags{ReadOnly: true})
 	if err != nil {
-		return nil, err
+		return from, to, err
 	}
 	n, err := f.Size()
 	if err == nil && (n <= 0 || n > 4096) {
@@ -224,9 +235,23 @@ func (c *idChanger) readMarker() ([]byte, error) {
 	}
 	b := aligned.Alloc(4096, 4096)
 	if err == nil {
-		err = c.e.page.Do(&ring.Op{Kind: ring.Read, File: f, Buf: b[:n]})
+		err = p.ring.Do(&ring.Op{Kind: ring.Read, File: f, Buf: b[:n]})
 	}
-	return b[:max(0, min(n, 4096))], errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Close()); err != nil {
+		return from, to, err
+	}
+	var x idChange
+	if err := json.Unmarshal(b[:n], &x); err != nil {
+		return from, to, fmt.Errorf("%s: %w", newIDName, err)
+	}
+	was, werr := hex.DecodeString(x.Old)
+	will, err := hex.DecodeString(x.New)
+	if werr != nil || err != nil || len(was) != len(from) || len(will) != len(to) {
+		return from, to, fmt.Errorf("%s does not hold two ids", newIDName)
+	}
+	copy(from[:], was)
+	copy(to[:], will)
+	return from, to, nil
 }
 
 // check validates everything under the old id before anything is changed.

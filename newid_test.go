@@ -198,6 +198,74 @@ func TestNewIDAfterAFailedFlush(t *testing.T) {
 	}
 }
 
+// TestMarkerFromThePast: the last flush of a change fails, so a power cut may bring the marker back, long
+// after an engine went to work. It counts no more: to go on with the change would empty the doublewrite
+// file, whose copies are needed (I8).
+func TestMarkerFromThePast(t *testing.T) {
+	d := sim.New(sim.Config{Seed: 1})
+	o := onSim(d)
+	o.DWBSync = untorn.DWBFlush
+	e := open(t, o)
+	create(t, e, "table", untorn.FileOptions{Pages: 8, PageSize: 4096})
+	mustClose(t, e)
+	marked := false
+	d.InjectFS(func(op, path string) error {
+		marked = marked || op == "remove" && filepath.Base(path) == "new-id"
+		if marked && op == "syncdir" {
+			return syscall.EIO
+		}
+		return nil
+	})
+	if _, err := untorn.NewID(ctx, o, untorn.NewIDOptions{}); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("the flush after the marker was removed failed, and the call said %v", err)
+	}
+	d.ClearFaults()
+	e = open(t, o)
+	id := e.Info().EngineID
+	f, err := e.OpenFile(ctx, "table", untorn.FileOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeVersion(t, e, f, upTo(8), 1, untorn.Durable)
+	d.Record()
+	writeVersion(t, e, f, upTo(8), 2, untorn.Protected)
+	log := d.Log()
+	back := 0
+	for choice, d := range log.Replay(log.Len()).States(sim.Explore{Exhaustive: 4, Items: 4, Samples: 8, Max: 60}) {
+		c := on(o, d)
+		if _, err := d.FS().Stat("/db/new-id"); err == nil {
+			back++
+			if _, err := untorn.NewID(ctx, c, untorn.NewIDOptions{}); !errors.Is(err, untorn.ErrNeedsRecovery) {
+				t.Fatalf("%s: going on with it: %v", choice.Name, err)
+			}
+		}
+		e, err := untorn.Open(ctx, c)
+		if err != nil {
+			t.Fatalf("%s: %v", choice.Name, err)
+		}
+		if got := e.Info().EngineID; got != id {
+			t.Errorf("%s: its id is %s, it was %s", choice.Name, got, id)
+		}
+		f, err := e.OpenFile(ctx, "table", untorn.FileOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for no := range uint64(8) {
+			if v := readVersion(t, f, no); v != 2 {
+				t.Errorf("%s: page %d has version %d", choice.Name, no, v)
+			}
+		}
+		mustClose(t, e)
+		if _, err := d.FS().Stat("/db/new-id"); err == nil {
+			t.Errorf("%s: the marker is still there", choice.Name)
+		}
+	}
+	if back == 0 {
+		t.Error("it never came back")
+	}
+	_ = e.Close(ctx) // its disk goes with the test
+}
+
 func TestNewIDIsRefused(t *testing.T) {
 	o := smallLog(t)
 	if _, err := untorn.NewID(ctx, o, untorn.NewIDOptions{}); !errors.Is(err, untorn.ErrNotEngine) && !errors.Is(err, os.ErrNotExist) {

@@ -135,6 +135,9 @@ func (e *Engine) openPlaces(ctx context.Context) error {
 		}
 	}
 	st, faults, err := e.state.store.Read(ctx)
+	if err := p.unfinishedID(st); err != nil {
+		return err
+	}
 	if err != nil {
 		return &Error{Op: "open", File: p.superPath(), Err: err}
 	}

@@ -170,13 +170,13 @@ const (
 // look decides whether to create. A directory that has files but no super is never created anew
 // unless its creation is known not to have finished.
 func (p *places) look() (presence, error) {
-	if err := p.unfinishedID(); err != nil {
-		return 0, err
-	}
 	if _, err := p.o.FS.Stat(p.superPath()); err == nil {
 		return present, nil
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return 0, &Error{Op: "open", File: p.superPath(), Err: err}
+	}
+	if err := p.unfinishedID(nil); err != nil {
+		return 0, err
 	}
 	for _, d := range p.folders() {
 		if _, err := p.o.FS.Stat(marker(filepath.Dir(d))); err == nil {
