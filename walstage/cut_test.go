@@ -339,28 +339,58 @@ func TestCutAt(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			d := sim.New(sim.Config{Seed: 1, Sector: 4096})
 			recs, claim := corruptLog(t, d, 17)
-			recoverToPoint(t, d, recs, claim, c.to(recs), c.keep)
+			recoverToPoint(t, d, recs, claim, 0, c.to(recs), c.keep)
+		})
+	}
+}
+
+// TestCutAtTheStart: what is needed begins in the middle of a group, and that one is damaged. All of it
+// is given up: the log goes on behind it.
+func TestCutAtTheStart(t *testing.T) {
+	for name, hit := range map[string]page.LSN{"before the start": 0, "behind it": 1} {
+		t.Run(name, func(t *testing.T) {
+			d := sim.New(sim.Config{Seed: 1, Sector: 4096})
+			o := simOptions(d, CommitDSync)
+			if err := Create(bg, o, 1); err != nil {
+				t.Fatal(err)
+			}
+			l := start(t, o, 2)
+			var recs []Record
+			for i := range 12 {
+				data := record(i, 3000)
+				s, e := mustAppend(t, l, data)
+				if i%3 == 2 { // three to a group
+					mustWait(t, l, e)
+				}
+				recs = append(recs, Record{Start: s, End: e, Data: []byte(data)})
+			}
+			mustClose(t, l)
+			from := recs[3].End // in the second group
+			if err := d.Corrupt("/wal/"+l.segs.list[0].name, l.segs.list[0].off(recs[3+hit].Start)+100, 0x10); err != nil {
+				t.Fatal(err)
+			}
+			recoverToPoint(t, d, recs, Claim{2, l.End(), "super"}, from, from, 0)
 		})
 	}
 }
 
 // point makes the cut that a recovery to a point needs.
-func point(dir *Dir, claim Claim, to page.LSN) (Cut, error) {
-	_, err := dir.Scan(bg, Evidence{Known: []Claim{claim}})
+func point(dir *Dir, claim Claim, start, to page.LSN) (Cut, error) {
+	_, err := dir.Scan(bg, Evidence{Start: start, Known: []Claim{claim}})
 	var e *CorruptError
 	if !errors.As(err, &e) {
 		return Cut{}, fmt.Errorf("no corruption: %w", err)
 	}
-	return dir.CutAt(bg, e, 0, to, []Claim{claim}, 2)
+	return dir.CutAt(bg, e, start, to, []Claim{claim}, 2)
 }
 
-func recoverToPoint(t *testing.T, d *sim.Disk, recs []Record, claim Claim, to page.LSN, keep int) {
+func recoverToPoint(t *testing.T, d *sim.Disk, recs []Record, claim Claim, start, to page.LSN, keep int) {
 	dir, err := OpenDir(bg, simOptions(d, CommitDSync), false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer dir.Close()
-	cut, err := point(dir, claim, to)
+	cut, err := point(dir, claim, start, to)
 	if keep < 0 {
 		if !errors.Is(err, ErrPoint) && !errors.Is(err, ErrNoRecord) {
 			t.Errorf("the point was taken: %v", err)
@@ -370,13 +400,13 @@ func recoverToPoint(t *testing.T, d *sim.Disk, recs []Record, claim Claim, to pa
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cut.To <= recs[39].End {
-		t.Errorf("the log goes on at %d, LSNs were issued through %d", cut.To, recs[39].End)
+	if last := recs[len(recs)-1].End; cut.To <= last {
+		t.Errorf("the log goes on at %d, LSNs were issued through %d", cut.To, last)
 	}
 	// Every operation of the repair, and of what follows, may be the last.
 	d.Record()
 	cuts := []Cut{cut}
-	if err := pointHolds(dir, claim, cuts, recs[:keep], 3); err != nil {
+	if err := pointHolds(dir, claim, start, cuts, recs[:keep], 3); err != nil {
 		t.Fatal(err)
 	}
 	log := d.Log()
@@ -386,7 +416,7 @@ func recoverToPoint(t *testing.T, d *sim.Disk, recs []Record, claim Claim, to pa
 			states++
 			again, err := OpenDir(bg, simOptions(disk, CommitDSync), false)
 			if err == nil {
-				err = errors.Join(pointHolds(again, claim, cuts, recs[:keep], 4), again.Close())
+				err = errors.Join(pointHolds(again, claim, start, cuts, recs[:keep], 4), again.Close())
 			}
 			if err != nil {
 				t.Fatalf("cut at %d of %d, %s: %v", at, log.Len(), p.Describe(choice), err)
@@ -397,8 +427,8 @@ func recoverToPoint(t *testing.T, d *sim.Disk, recs []Record, claim Claim, to pa
 }
 
 // pointHolds opens a log that was given up from a point on, and goes on with it.
-func pointHolds(dir *Dir, claim Claim, cuts []Cut, want []Record, epoch uint64) error {
-	tail, err := dir.Scan(bg, Evidence{Known: []Claim{claim}, Cuts: cuts})
+func pointHolds(dir *Dir, claim Claim, start page.LSN, cuts []Cut, want []Record, epoch uint64) error {
+	tail, err := dir.Scan(bg, Evidence{Start: start, Known: []Claim{claim}, Cuts: cuts})
 	if err == nil {
 		err = dir.Repair(bg, tail)
 	}
@@ -411,7 +441,7 @@ func pointHolds(dir *Dir, claim Claim, cuts []Cut, want []Record, epoch uint64) 
 	}
 	defer l.Close(bg)
 	n := 0
-	for r, err := range l.Replay(bg, 0) {
+	for r, err := range l.Replay(bg, start) {
 		if err != nil {
 			return err
 		}

@@ -86,12 +86,9 @@ func (d *Dir) Scan(ctx context.Context, ev Evidence) (*Tail, error) {
 			return nil, err
 		}
 		if c := d.segs.erased(t.at.lsn()); c != nil {
-			if s := d.beginningAt(c.To); s != nil {
-				t.at, w.linked, w.epoch = place{s, int64(d.o.Block)}, false, s.epoch
+			if d.behind(w, t, c) {
 				continue
 			}
-			t.Cut, t.Reason, t.Epoch = c, ErrCut, w.epoch
-			t.End = c.To + page.LSN(d.o.Block)
 			break
 		}
 		g, at, err := w.step(t.at, d.after)
@@ -104,6 +101,13 @@ func (d *Dir) Scan(ctx context.Context, ev Evidence) (*Tail, error) {
 				d.segs.rejoin(q.seg, q.off)
 				t.at = q
 				continue
+			}
+			// What is needed of a group that holds the start was given up with everything behind it.
+			if c := d.segs.erased(ev.Start); c != nil {
+				if d.behind(w, t, c) {
+					continue
+				}
+				break
 			}
 		}
 		if errors.Is(err, ErrVersion) {
@@ -128,6 +132,17 @@ func (d *Dir) Scan(ctx context.Context, ev Evidence) (*Tail, error) {
 	t.Beyond = len(t.beyond)
 	d.tail, d.scanned, d.repaired = t, true, false
 	return t, nil
+}
+
+// behind goes on in the segment behind a cut. If there is none yet the walk ends, and Repair makes it.
+func (d *Dir) behind(w *walker, t *Tail, c *Cut) bool {
+	if s := d.beginningAt(c.To); s != nil {
+		t.at, w.linked, w.epoch = place{s, int64(d.o.Block)}, false, s.epoch
+		return true
+	}
+	t.Cut, t.Reason, t.Epoch = c, ErrCut, w.epoch
+	t.End = c.To + page.LSN(d.o.Block)
+	return false
 }
 
 // beginningAt returns the segment whose first byte has the LSN.
