@@ -84,9 +84,10 @@ func (k *client) run(ctx context.Context, ph *atomic.Int32, stop <-chan struct{}
 	for ph.Load() != stopping {
 		at := k.sched.next(stop)
 		if ph.Load() == stopping {
+			k.sched.back()
 			break
 		}
-		read := k.reads != nil && k.coin.IntN(100) < k.c.Reads
+		read := k.reading()
 		if k.lag != nil {
 			late := max(0, time.Since(at))
 			if !read {
@@ -107,23 +108,39 @@ func (k *client) run(ctx context.Context, ph *atomic.Int32, stop <-chan struct{}
 			return err
 		}
 		took := time.Since(at)
-		h, step := k.writes, k.step
 		if read {
-			h, step = k.reads, k.rstep
 			k.readPages.Add(uint64(len(k.nos)))
 		} else {
 			k.pages.Add(uint64(len(k.nos)))
 			k.calls.Add(1)
 		}
-		if ph.Load() == measuring {
-			record(h, took)
-			step.record(took)
+		// An open loop's call that is under way when the interval ends was due in it: it counts, too.
+		if p := ph.Load(); p == measuring || p == stopping && k.sched.every > 0 {
+			k.timed(read, took)
 		}
 	}
-	k.sched.overdue(time.Now(), k.writes)
+	return nil
+}
+
+// reading says whether the next call reads.
+func (k *client) reading() bool { return k.reads != nil && k.coin.IntN(100) < k.c.Reads }
+
+// timed counts a call by what it took.
+func (k *client) timed(read bool, took time.Duration) {
+	h, step := k.writes, k.step
+	if read {
+		h, step = k.reads, k.rstep
+	}
+	record(h, took)
+	step.record(took)
+}
+
+// finish ends an interval, after run. Calls of an open loop that should have begun before its end and
+// did not get to count as well: they have waited at least until then.
+func (k *client) finish(end time.Time) {
+	k.sched.overdue(end, func(waited time.Duration) { k.timed(k.reading(), waited) })
 	k.step.leave()
 	k.rstep.leave()
-	return nil
 }
 
 func (k *client) write(ctx context.Context) error {

@@ -142,6 +142,10 @@ func (c *Config) cadence() (batch, depth, batches int) {
 	return batch, depth, max(1, min(cmp.Or(c.Batches, batchesInFlight), inFlight/batch))
 }
 
+// maxRate of an open loop, a second: more than any machine does, and few enough to count all calls that
+// never began.
+const maxRate = 1e8
+
 var levels = map[string]untorn.Level{
 	"durable": untorn.Durable, "protected": untorn.Protected, "logged": untorn.Logged, "accepted": untorn.Accepted,
 }
@@ -177,7 +181,7 @@ func (c Config) Validate() error {
 		bad.add("%v", err)
 	}
 	bad.within("cores", c.Cores, 0, 4096)
-	if c.Overload < 0 || c.Overload > 1000 {
+	if c.Overload != 0 && !(c.Overload >= 1 && c.Overload <= 1000) { // nor is it NaN
 		bad.add("overload is %v %%, want 1 to 1000", c.Overload)
 	}
 	if c.Overload > 0 && c.Rate > 0 {
@@ -186,8 +190,8 @@ func (c Config) Validate() error {
 	if c.Duration < 0 {
 		bad.add("duration %v is negative", c.Duration)
 	}
-	if c.Rate < 0 {
-		bad.add("rate %v is negative", c.Rate)
+	if !(c.Rate >= 0 && c.Rate <= maxRate) {
+		bad.add("rate is %v, want up to %v a second", c.Rate, maxRate)
 	}
 	if _, ok := levels[c.Ack]; !ok {
 		bad.add("unknown acknowledgement %q (durable, protected, logged, accepted)", c.Ack)

@@ -114,7 +114,8 @@ func (s *session) kernelCounts() bool {
 // bottleneck names what is short. It is a reading of the figures, in the order in which they
 // exclude each other.
 func (r *Result) bottleneck() string {
-	cores, have := r.CPU*r.PagesPerSecond/1e6, float64(r.cores())
+	moved := r.PagesPerSecond + ratio(float64(r.ReadPages), r.Seconds) // CPU and rate are of both
+	cores, have := r.CPU*moved/1e6, float64(r.cores())
 	busiest := Stage{}
 	for _, st := range r.Stages {
 		if st.BusyShare > busiest.BusyShare && st.Name != "log" {
@@ -126,7 +127,7 @@ func (r *Result) bottleneck() string {
 		offered = r.Overload.Offered
 	}
 	switch {
-	case offered > 0 && r.PagesPerSecond >= 0.98*offered:
+	case offered > 0 && moved >= 0.98*offered:
 		return "nothing: the rate asked for was reached"
 	case r.Efficiency >= 0.85:
 		return "the drive: this is what it can do"

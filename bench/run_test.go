@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,11 +65,26 @@ func TestEveryModeEndToEnd(t *testing.T) {
 			if r.DeviceBytes < least || r.DeviceBytes > 6 {
 				t.Errorf("%.2f bytes a page byte", r.DeviceBytes)
 			}
+			seriesIsWhole(t, r)
 			if m.engine() == (len(r.Stages) == 0) {
 				t.Errorf("%d stages", len(r.Stages))
 			}
 			empty(t, c.Dir)
 		})
+	}
+}
+
+// seriesIsWhole: the steps of an interval are all of it, to the last call.
+func seriesIsWhole(t *testing.T, r *Result) {
+	t.Helper()
+	calls, pages, at := int64(0), 0.0, 0.0
+	for _, s := range r.Series {
+		calls += int64(s.Calls)
+		pages += s.PagesPerSecond * (s.Second - at)
+		at = s.Second
+	}
+	if calls != r.Latency.Count || math.Abs(pages-float64(r.Pages)) > 0.01 || math.Abs(at-r.Seconds) > 1e-6 {
+		t.Errorf("the series has %d calls and %.2f pages in %.6f s, the interval %d, %d and %.6f", calls, pages, at, r.Latency.Count, r.Pages, r.Seconds)
 	}
 }
 
@@ -209,6 +226,20 @@ func TestOverload(t *testing.T) {
 	empty(t, c.Dir)
 }
 
+// TestBottleneckCountsReads: an open loop's rate and the CPU time of a page are of pages read, too.
+func TestBottleneckCountsReads(t *testing.T) {
+	r := full()
+	r.Config.Rate, r.Overload, r.Efficiency = 1000, nil, 0.1
+	r.PagesPerSecond, r.Seconds, r.ReadPages = 300, 2, 1400
+	if got := r.bottleneck(); got != "nothing: the rate asked for was reached" {
+		t.Errorf("300 pages written and 700 read a second, of 1000 asked for: %s", got)
+	}
+	r.Config.Rate, r.Config.Cores, r.CPU = 0, 1, 950
+	if got := r.bottleneck(); !strings.HasPrefix(got, "CPU: ") {
+		t.Errorf("1000 pages a second of 950 us each: %s", got)
+	}
+}
+
 func TestImpossibleDirectory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -244,6 +275,10 @@ func TestConfigComplaints(t *testing.T) {
 		"negative rate":  func(c *Config) { c.Rate = -1 },
 		"overload, rate": func(c *Config) { c.Overload, c.Rate = 120, 5 },
 		"overload":       func(c *Config) { c.Overload = -1 },
+		"rate NaN":       func(c *Config) { c.Rate = math.NaN() },
+		"rate +Inf":      func(c *Config) { c.Rate = math.Inf(1) },
+		"overload NaN":   func(c *Config) { c.Overload = math.NaN() },
+		"no overload":    func(c *Config) { c.Overload = 0.01 },
 		"negative times": func(c *Config) { c.Duration = -1 },
 	} {
 		c := little(t, Doublewrite)

@@ -2,8 +2,6 @@ package bench
 
 import (
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // schedule says when each call of a client is meant to begin.
@@ -47,20 +45,27 @@ func (s *schedule) next(stop <-chan struct{}) time.Time {
 	return at
 }
 
+// back puts the call that next returned back on the schedule: it did not begin.
+func (s *schedule) back() {
+	if s.every > 0 {
+		s.k--
+	}
+}
+
+// overdue calls f with how long each call that was due before end, and did not begin, had waited then.
+func (s *schedule) overdue(end time.Time, f func(waited time.Duration)) {
+	if s.every == 0 {
+		return
+	}
+	for at := s.due(); at.Before(end); at = s.due() {
+		f(end.Sub(at))
+	}
+	s.back()
+}
+
 // due is the next call's time; it takes that call off the schedule.
 func (s *schedule) due() time.Time {
 	at := s.start.Add(time.Duration(s.k) * s.every)
 	s.k++
 	return at
-}
-
-// overdue counts the calls of an open loop that should have begun and did not get to: they have
-// waited at least until now.
-func (s *schedule) overdue(now time.Time, h *hdrhistogram.Histogram) {
-	if s.every == 0 {
-		return
-	}
-	for at := s.due(); at.Before(now); at = s.due() {
-		record(h, now.Sub(at))
-	}
 }

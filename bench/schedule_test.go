@@ -79,11 +79,13 @@ func TestOpenLoopLeavesNoLatencyOut(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- k.run(t.Context(), &ph, stop) }()
 		time.Sleep(505 * time.Millisecond)
+		end := time.Now()
 		ph.Store(stopping)
 		close(stop)
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
+		k.finish(end)
 		if n := k.writes.TotalCount(); n < 49 || n > 51 {
 			t.Fatalf("%d calls were timed, 50 or 51 were due", n)
 		}
@@ -116,13 +118,71 @@ func TestOpenLoopCountsWhatIsOverdue(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- k.run(t.Context(), &ph, stop) }()
 		time.Sleep(795 * time.Millisecond)
+		end := time.Now()
 		ph.Store(stopping)
 		close(stop)
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
+		k.finish(end)
 		if n := k.writes.TotalCount(); n < 78 || n > 82 {
 			t.Fatalf("%d calls were counted, 80 were due", n)
 		}
 	})
+}
+
+// A call that is under way when the interval ends was due in it, and so were those behind it; what is
+// due while it goes on after the end was not. All of them are in the steps, too, and half are reads.
+func TestOpenLoopEndsWithTheInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := Config{Clients: 1, Batch: 1, Rate: 100, SizeBytes: 1 << 20}.withDefaults()
+		w := &slowOnce{bufs: [][]byte{make([]byte, c.PageBytes)}, each: time.Second}
+		k := newClient(&c, 0, w, newContents(1, 0), make([]uint64, 64))
+		all := newSteps(time.Second)
+		k.reset(c.Rate, all)
+		k.sched = newSchedule(time.Now(), c.Rate, c.Batch, 0, 1)
+		var ph atomic.Int32
+		ph.Store(measuring)
+		stop := make(chan struct{})
+		done := make(chan error)
+		go func() { done <- k.run(t.Context(), &ph, stop) }()
+		time.Sleep(105 * time.Millisecond)
+		end := time.Now()
+		ph.Store(stopping)
+		close(stop)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		k.c.Reads, k.reads = 50, newHistogram()
+		k.finish(end)
+		// Due at 0, 10, ... 100 ms; the first takes a second, the others had waited 95, 85, ... 5 ms.
+		if n := k.writes.TotalCount() + k.reads.TotalCount(); n != 11 {
+			t.Errorf("%d calls were counted, 11 were due", n)
+		}
+		if k.reads.TotalCount() == 0 || k.writes.TotalCount() < 2 {
+			t.Errorf("%d reads, %d writes, of which half should read", k.reads.TotalCount(), k.writes.TotalCount())
+		}
+		if got := time.Duration(k.writes.Max()) * tick; got < time.Second {
+			t.Errorf("the longest call took %v, the first took a second", got)
+		}
+		if n := all.latency(ofWrites, 0).Calls + all.latency(ofReads, 0).Calls; n != 11 {
+			t.Errorf("%d calls are in the steps, 11 were counted", n)
+		}
+	})
+}
+
+func TestLongWaitsAreNotCutShort(t *testing.T) {
+	h := newHistogram()
+	record(h, 10*time.Minute)
+	if got := latency(h, false).Max; got < 599e6 || got > 601e6 {
+		t.Errorf("10 minutes became %s", Micros(got))
+	}
+	all := newSteps(time.Second)
+	p := newStepper(ofWrites)
+	p.join(all)
+	p.record(10 * time.Minute)
+	p.leave()
+	if got := all.latency(ofWrites, 0).MaxLatency; got < 590e6 || got > 610e6 {
+		t.Errorf("in a step, 10 minutes became %s", Micros(got))
+	}
 }

@@ -136,9 +136,13 @@ func (s *session) interval(ctx context.Context, l loadOf) (Interval, error) {
 		err = profiled(l.profile, func() error { return w.watch(ctx, before, l.measured) })
 	}
 	after := s.snapshot()
+	w.step(after.at, after.pages, after.reads)
 	s.phase.Store(stopping)
 	close(stop)
 	wg.Wait()
+	for _, k := range s.clients {
+		k.finish(after.at)
+	}
 	select {
 	case e := <-failed:
 		if err == nil {

@@ -44,8 +44,10 @@ type steps struct {
 	hists [kinds][]*hdrhistogram.Histogram // nil until something is added
 }
 
-// newStepHistogram counts nanoseconds up to 100 s, to two digits.
-func newStepHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1000, 100e9, 2) }
+// newStepHistogram counts nanoseconds up to an hour, to two digits.
+func newStepHistogram() *hdrhistogram.Histogram {
+	return hdrhistogram.New(1000, int64(mostTime), 2)
+}
 
 func newSteps(d time.Duration) *steps {
 	s := &steps{}
@@ -89,7 +91,7 @@ func (p *stepper) record(took time.Duration) {
 		p.leave()
 		p.step = now
 	}
-	_ = p.hist.RecordValue(max(1000, min(int64(took), 100e9)))
+	_ = p.hist.RecordValue(max(1000, min(int64(took), int64(mostTime))))
 }
 
 // leave hands over what has been counted.

@@ -256,12 +256,16 @@ func (s *walSession) interval(ctx context.Context, l loadOf) (WALInterval, error
 		})
 	}
 	b := s.snapshot()
+	series = lastOf(series, &a, &b)
 	s.phase.Store(stopping)
 	close(stop)
 	// A caller whose record is never acknowledged must not hang the run for ever.
 	guard := time.AfterFunc(stallAfter, cancel)
 	wg.Wait()
 	guard.Stop()
+	for _, k := range s.clients {
+		k.finish(b.at)
+	}
 	close(ended)
 	helpers.Wait()
 	close(failed)
@@ -286,6 +290,9 @@ func (s *walSession) watch(ctx context.Context, from walSnapshot, d time.Duratio
 		for _, k := range s.clients {
 			n += k.done.Load()
 		}
+		if lastStep(now.Sub(from.at), d) {
+			return nil
+		}
 		series = append(series, Sample{
 			Second: now.Sub(from.at).Seconds(), PagesPerSecond: ratio(float64(n-last), now.Sub(at).Seconds()),
 		})
@@ -294,6 +301,17 @@ func (s *walSession) watch(ctx context.Context, from walSnapshot, d time.Duratio
 		return nil
 	})
 	return series, err
+}
+
+// lastOf adds the step that ends with the interval.
+func lastOf(series []Sample, from, to *walSnapshot) []Sample {
+	second, records := 0.0, float64(to.records-from.records)
+	for _, s := range series {
+		records -= s.PagesPerSecond * (s.Second - second)
+		second = s.Second
+	}
+	end := to.at.Sub(from.at).Seconds()
+	return append(series, Sample{Second: end, PagesPerSecond: max(ratio(records, end-second), 0)})
 }
 
 // walSamples are a series of records, not of pages.

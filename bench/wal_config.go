@@ -78,8 +78,8 @@ func (c WALConfig) Validate() error {
 	if c.Duration < 0 {
 		bad.add("duration %v is negative", c.Duration)
 	}
-	if c.Rate < 0 || c.Overload < 0 || c.Overload > 1000 {
-		bad.add("rate is %v and overload %v %%, want a rate from 0 on, and 1 to 1000 %%", c.Rate, c.Overload)
+	if !(c.Rate >= 0 && c.Rate <= maxRate) || c.Overload != 0 && !(c.Overload >= 1 && c.Overload <= 1000) {
+		bad.add("rate is %v and overload %v %%, want a rate up to %v a second, and 1 to 1000 %%", c.Rate, c.Overload, maxRate)
 	}
 	if c.Rate > 0 && c.Overload > 0 {
 		bad.add("overload is of what a closed loop does: it takes no rate")

@@ -77,6 +77,13 @@ func TestWALOpenLoopAndOverload(t *testing.T) {
 	if r.Bound <= 0 || r.Efficiency <= 0 || r.Bottleneck == "" || r.LogFiles == 0 || r.LogBuffers == 0 {
 		t.Errorf("%+v", r)
 	}
+	calls, at := int64(0), 0.0
+	for _, s := range r.Series {
+		calls, at = calls+int64(s.Appends), s.Second
+	}
+	if calls != r.Latency.Count || math.Abs(at-r.Seconds) > 1e-6 {
+		t.Errorf("the series has %d appends in %.6f s, the interval %d in %.6f", calls, at, r.Latency.Count, r.Seconds)
+	}
 	c.Overload = 300
 	r = patientWAL(t, c)
 	if o := r.Overload; o == nil || o.Capacity <= 0 || math.Abs(o.Offered/o.Capacity-3) > 1e-9 || o.Taken <= 0 || o.Behind <= 0 {

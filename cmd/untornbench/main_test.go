@@ -37,7 +37,7 @@ func TestUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{"-no-such-flag"}, {"run", "-no-such-flag"}, {"wal", "-x"}, {"limit", "-x"}, {"compare", "-x"}, {"compare", "one"},
 		{"nonsense"}, {"run", "more"}, {"run", "-mode", "x"}, {"run", "-mode", "none"}, {"run", "-page", "5000"},
-		{"run", "-duration", "soon"}, {"run", "-backend", "x"}, {"wal", "-commit", "x"}, {"wal", "-sweep", "x=1"}, {"wal", "-sweep", "clients=1,1"}, {"wal", "-commit", "sync,sync"}, {"wal", "-rate", "5", "-overload", "5"},
+		{"run", "-duration", "soon"}, {"run", "-backend", "x"}, {"wal", "-commit", "x"}, {"wal", "-sweep", "x=1"}, {"wal", "-sweep", "clients=1,1"}, {"wal", "-commit", "sync,sync"}, {"wal", "-rate", "5", "-overload", "5"}, {"wal", "-rate", "NaN"}, {"wal", "-overload", "NaN"}, {"run", "-rate", "NaN"},
 		{"wal", "-sweep", "clients=1", "-hlog", "x"}, {"run", "-reads", "100"}, {"limit", "-depth", "-1"}, {"limit", "-depths", "0"}, {"limit", "-depths", "4,4"}, {"-size", "1XB"},
 		{"run", "-overload", "120", "-rate", "5"}, {"run", "-sweep", "clients"}, {"run", "-sweep", "x=1"}, {"run", "-sweep", "clients=1", "-hlog", "x"},
 		{"sweep"}, {"sweep", "-over", "clients"}, {"sweep", "-over", "clients", "-values", "1,1"}, {"sweep", "-over", "x", "-values", "1"},
