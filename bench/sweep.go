@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 )
 
@@ -178,43 +177,22 @@ func (r *SweepResult) WriteText(out io.Writer) error {
 }
 
 func (r *SweepResult) rows() [][]string {
-	lines := linesOf(r.Points)
-	several := len(lines) > 1
-	head := []string{r.Over, "pages/s", "min", "max", "bound", "efficiency", "p50 ms", "p99 ms", "p99.9 ms", "CPU us/page", "blocked us/page"}
-	if several {
-		head = append([]string{"mode"}, head...)
-	}
+	head := []string{"p50 ms", "p99 ms", "p99.9 ms", "CPU us/page", "blocked us/page"}
 	logs := r.Over == "checkpoint" // what it is about
 	if logs {
 		head = append(head, "log bytes/page", "bytes/byte")
 	}
-	rows := [][]string{head}
 	ms := func(us float64) string { return fmt.Sprintf("%.2f", us/1e3) }
-	for _, l := range lines {
-		for _, p := range l.points {
-			x := p.Run
-			us, by := blocked(x.Time)
-			row := []string{
-				strconv.Itoa(p.Value), Count(x.PagesPerSecond), Count(x.Spread.PagesPerSecond.Min), Count(x.Spread.PagesPerSecond.Max),
-				dash(x.Bound), Percent(x.Efficiency), ms(x.Latency.P50), ms(x.Latency.P99), ms(x.Latency.P999),
-				fmt.Sprintf("%.1f", x.CPU), "-",
-			}
-			if us >= 0.01*x.Latency.Mean {
-				row[len(row)-1] = fmt.Sprintf("%s, %s", Count(us), by.Where)
-			}
-			if x.Bound == 0 {
-				row[5] = "-"
-			}
-			if logs {
-				row = append(row, Count(x.LogBytes), fmt.Sprintf("%.2f", x.DeviceBytes))
-			}
-			if several {
-				row = append([]string{l.name}, row...)
-			}
-			rows = append(rows, row)
+	return rowsOf(r.Points, r.Over, "mode", "pages/s", head, func(x *Result) []string {
+		row := []string{ms(x.Latency.P50), ms(x.Latency.P99), ms(x.Latency.P999), fmt.Sprintf("%.1f", x.CPU), "-"}
+		if us, by := blocked(x.Time); us >= 0.01*x.Latency.Mean {
+			row[4] = fmt.Sprintf("%s, %s", Count(us), by.Where)
 		}
-	}
-	return rows
+		if logs {
+			row = append(row, Count(x.LogBytes), fmt.Sprintf("%.2f", x.DeviceBytes))
+		}
+		return row
+	})
 }
 
 // workload is the configuration in words, without the setting that varies.

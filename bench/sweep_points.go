@@ -84,3 +84,29 @@ func runsOf[R swept](points []PointOf[R]) (out []R) {
 	}
 	return out
 }
+
+// rowsOf is the table of a sweep: which point it is, its rate, and what cells makes of its run.
+func rowsOf[R swept](points []PointOf[R], over, name, per string, head []string, cells func(R) []string) [][]string {
+	lines := linesOf(points)
+	which := func(name, value string) []string {
+		switch {
+		case over == "commit": // only the policies are compared
+			return []string{name}
+		case len(lines) == 1:
+			return []string{value}
+		}
+		return []string{name, value}
+	}
+	rows := [][]string{slices.Concat(which(name, over), []string{per, "min", "max", "bound", "efficiency"}, head)}
+	for _, l := range lines {
+		for _, p := range l.points {
+			x, reached := p.Run.drawn(), "-"
+			if x.bound > 0 {
+				reached = Percent(x.efficiency)
+			}
+			rate := []string{Count(x.rate), Count(x.spread.Min), Count(x.spread.Max), dash(x.bound), reached}
+			rows = append(rows, slices.Concat(which(l.name, strconv.Itoa(p.Value)), rate, cells(p.Run)))
+		}
+	}
+	return rows
+}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -197,35 +196,11 @@ func (r *WALSweepResult) title() string {
 }
 
 func (r *WALSweepResult) rows() [][]string {
-	head := []string{"records/s", "min", "max", "bound", "efficiency", "p50 us", "p99 us", "p99.9 us", "CPU us", "a group", "blocked us"}
-	lines := linesOf(r.Points)
-	several := len(lines) > 1 || r.Over == "commit"
-	if r.Over != "commit" {
-		head = append([]string{r.Over}, head...)
-	}
-	if several {
-		head = append([]string{"commit"}, head...)
-	}
-	rows := [][]string{head}
-	for _, l := range lines {
-		for _, p := range l.points {
-			x := p.Run
-			row := []string{
-				Count(x.RecordsPerSecond), Count(x.Spread.RecordsPerSecond.Min), Count(x.Spread.RecordsPerSecond.Max), dash(x.Bound),
-				Percent(x.Efficiency), Count(x.Latency.P50), Count(x.Latency.P99), Count(x.Latency.P999),
-				fmt.Sprintf("%.2f", x.CPU), fmt.Sprintf("%.1f", x.RecordsPerGroup), dash(x.BlockedPerRecord),
-			}
-			if x.Bound == 0 {
-				row[4] = "-"
-			}
-			if r.Over != "commit" {
-				row = append([]string{strconv.Itoa(p.Value)}, row...)
-			}
-			if several {
-				row = append([]string{l.name}, row...)
-			}
-			rows = append(rows, row)
+	head := []string{"p50 us", "p99 us", "p99.9 us", "CPU us", "a group", "blocked us"}
+	return rowsOf(r.Points, r.Over, "commit", "records/s", head, func(x *WALResult) []string {
+		return []string{
+			Count(x.Latency.P50), Count(x.Latency.P99), Count(x.Latency.P999),
+			fmt.Sprintf("%.2f", x.CPU), fmt.Sprintf("%.1f", x.RecordsPerGroup), dash(x.BlockedPerRecord),
 		}
-	}
-	return rows
+	})
 }
