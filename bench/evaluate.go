@@ -15,7 +15,7 @@ func (s *session) evaluate(a, b snapshot, w *watcher) Interval {
 	took := b.at.Sub(a.at)
 	in := Interval{
 		Seconds: took.Seconds(), Pages: b.pages - a.pages, Calls: b.calls - a.calls, ReadPages: b.reads - a.reads,
-		Series: w.series,
+		Series: w.series.samples,
 	}
 	pages := float64(in.Pages)
 	moved := pages + float64(in.ReadPages)

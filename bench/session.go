@@ -127,7 +127,7 @@ func (s *session) interval(ctx context.Context, l loadOf) (Interval, error) {
 			}
 		})
 	}
-	w := &watcher{s: s, rate: l.rate, cancel: cancel, failed: failed, steps: all}
+	w := &watcher{s: s, rate: l.rate, cancel: cancel, failed: failed, series: series{steps: all}}
 	err := w.wait(ctx, l.warm)
 	s.t.fresh()
 	before := s.snapshot()
@@ -136,7 +136,7 @@ func (s *session) interval(ctx context.Context, l loadOf) (Interval, error) {
 		err = profiled(l.profile, func() error { return w.watch(ctx, before, l.measured) })
 	}
 	after := s.snapshot()
-	w.step(after.at, after.pages, after.reads)
+	w.series.step(after.at, after.pages, after.reads)
 	s.phase.Store(stopping)
 	close(stop)
 	wg.Wait()
@@ -153,9 +153,9 @@ func (s *session) interval(ctx context.Context, l loadOf) (Interval, error) {
 	if w.stalled {
 		err = fmt.Errorf("%w for %v", ErrStalled, stallAfter)
 	}
-	all.finish(w.series)
+	all.finish(w.series.samples)
 	in := s.evaluate(before, after, w)
-	in.hlog, in.begun = all.log(before.at, w.series, after.at), before.at
+	in.hlog, in.begun = all.log(before.at, w.series.samples, after.at), before.at
 	return in, err
 }
 

@@ -248,15 +248,12 @@ func (s *walSession) interval(ctx context.Context, l loadOf) (WALInterval, error
 	s.e.ResetDistributions()
 	a := s.snapshot()
 	s.phase.Store(measuring)
-	var series []Sample
+	line := series{steps: all}
 	if err == nil {
-		err = profiled(l.profile, func() (err error) {
-			series, err = s.watch(ctx, a, l.measured, all, failed)
-			return err
-		})
+		err = profiled(l.profile, func() error { return s.watch(ctx, a, l.measured, &line, failed) })
 	}
 	b := s.snapshot()
-	series = lastOf(series, &a, &b)
+	line.step(b.at, b.records, 0)
 	s.phase.Store(stopping)
 	close(stop)
 	// A caller whose record is never acknowledged must not hang the run for ever.
@@ -275,43 +272,23 @@ func (s *walSession) interval(ctx context.Context, l loadOf) (WALInterval, error
 		}
 	}
 	in := s.evaluate(a, b)
-	all.finish(series)
-	in.Series = walSamples(series)
-	in.hlog, in.begun = all.log(a.at, series, b.at), a.at
+	all.finish(line.samples)
+	in.Series = walSamples(line.samples)
+	in.hlog, in.begun = all.log(a.at, line.samples, b.at), a.at
 	return in, err
 }
 
 // watch lets the interval pass and takes the time series.
-func (s *walSession) watch(ctx context.Context, from walSnapshot, d time.Duration, all *steps, failed <-chan error) ([]Sample, error) {
-	series := make([]Sample, 0, int(d/stepOf(d))+2)
-	last, at := from.records, from.at
-	err := every(ctx, d, stepOf(d), failed, func() error {
-		now, n := time.Now(), uint64(0)
+func (s *walSession) watch(ctx context.Context, from walSnapshot, d time.Duration, to *series, failed <-chan error) error {
+	to.begin(d, from.at, from.records, 0)
+	return every(ctx, d, stepOf(d), failed, func() error {
+		n := uint64(0)
 		for _, k := range s.clients {
 			n += k.done.Load()
 		}
-		if lastStep(now.Sub(from.at), d) {
-			return nil
-		}
-		series = append(series, Sample{
-			Second: now.Sub(from.at).Seconds(), PagesPerSecond: ratio(float64(n-last), now.Sub(at).Seconds()),
-		})
-		all.now.Store(int32(len(series)))
-		last, at = n, now
+		to.tick(time.Now(), n, 0)
 		return nil
 	})
-	return series, err
-}
-
-// lastOf adds the step that ends with the interval.
-func lastOf(series []Sample, from, to *walSnapshot) []Sample {
-	second, records := 0.0, float64(to.records-from.records)
-	for _, s := range series {
-		records -= s.PagesPerSecond * (s.Second - second)
-		second = s.Second
-	}
-	end := to.at.Sub(from.at).Seconds()
-	return append(series, Sample{Second: end, PagesPerSecond: max(ratio(records, end-second), 0)})
 }
 
 // walSamples are a series of records, not of pages.

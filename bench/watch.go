@@ -12,16 +12,12 @@ type watcher struct {
 	rate    float64 // 0 = closed loop
 	cancel  context.CancelCauseFunc
 	failed  chan error
-	steps   *steps
-	series  []Sample
+	series  series
 	inbox   map[string]*mean
 	memory  Memory
 	moved   time.Time
 	last    uint64
 	stalled bool
-
-	from, at             time.Time // of the interval; the end of the last step
-	lastPages, lastReads uint64    // until then
 }
 
 type mean struct{ sum, n, most float64 }
@@ -39,40 +35,20 @@ func (w *watcher) wait(ctx context.Context, d time.Duration) error {
 // watch lets the interval pass.
 func (w *watcher) watch(ctx context.Context, from snapshot, d time.Duration) error {
 	step := stepOf(d)
-	w.series = make([]Sample, 0, int(d/step)+8)
+	w.series.begin(d, from.at, from.pages, from.reads)
 	w.inbox = map[string]*mean{}
-	w.from, w.at, w.lastPages, w.lastReads = from.at, from.at, from.pages, from.reads
 	n := 0
 	begin := time.Now()
 	return w.every(ctx, d, step, func() {
 		now := time.Now()
-		if lastStep(now.Sub(begin), d) {
+		if !w.series.tick(now, w.written(), w.read()) {
 			return
 		}
-		w.step(now, w.written(), w.read())
-		w.steps.now.Store(int32(len(w.series)))
 		if now.Sub(begin) >= d*time.Duration(n)/inboxSamples {
 			n++
 			w.sample(w.s.t.counts())
 		}
 	})
-}
-
-// lastStep reports whether so little of an interval of d is left that the step goes on to its end.
-func lastStep(passed, d time.Duration) bool { return d-passed < stepOf(d)/2 }
-
-// step ends a step of the series. The last one ends with the interval: nothing of it is left out.
-func (w *watcher) step(now time.Time, pages, reads uint64) {
-	took := now.Sub(w.at).Seconds()
-	if w.at.IsZero() || took <= 0 { // the interval never began
-		return
-	}
-	w.series = append(w.series, Sample{
-		Second:         now.Sub(w.from).Seconds(),
-		PagesPerSecond: ratio(float64(pages-w.lastPages), took),
-		readPages:      ratio(float64(reads-w.lastReads), took),
-	})
-	w.at, w.lastPages, w.lastReads = now, pages, reads
 }
 
 // every calls f each step until d is over, ctx ends, a client fails or nothing moves.
