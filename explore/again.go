@@ -42,6 +42,7 @@ func (r *run) again(ctx context.Context, d *sim.Disk, t *tried, s second, buf *b
 			}
 		}
 	}
+	s.let = s.let.withNeighbours(s.exp.shared)
 	opened := d.Mark(mark{&act{kind: actOpen, seen: t.seen}, done})
 	var complaints []complaint
 	if strictFor(r.p.mode) {

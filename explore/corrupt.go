@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -71,7 +72,7 @@ func (r *run) corrupt(ctx context.Context, pt *sim.Point, c sim.Choice, exp *exp
 		r.refused(ctx, pt, c, exp, seen, &t, d, ds, let, story, buf)
 		var bad *walstage.CorruptError
 		if errors.As(t.err, &bad) {
-			r.giveUp(ctx, pt, c, exp, seen, m, ds, let, bad, story, buf)
+			r.giveUp(ctx, pt, c, exp, seen, m, ds, hit, let, bad, story, buf)
 		}
 		return
 	case t.seen.reported() > 0:
@@ -187,7 +188,21 @@ func (v *vandal) plan(areas [][]area) (ds []damage) {
 			}
 		}
 	}
-	return v.bounded(ds, areas)
+	return v.bounded(apart(ds), areas)
+}
+
+// apart leaves out what would replace bytes a second time: damage is a mask, and two of one place, each
+// made of a whole structure, add up to a third that its checksum, being linear, takes for whole.
+func apart(ds []damage) (left []damage) {
+	for _, x := range ds {
+		over := slices.ContainsFunc(left, func(y damage) bool {
+			return x.file == y.file && x.off < y.off+int64(y.n()) && y.off < x.off+int64(x.n())
+		})
+		if x.n() == 1 || !over { // a flipped bit, or the first here
+			left = append(left, x)
+		}
+	}
+	return left
 }
 
 // together picks structures of which one would repair the other.

@@ -2,6 +2,7 @@ package explore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,7 +15,7 @@ import (
 // giveUp opens a state whose log is corrupt with Options.RecoverTo: exactly the records through that
 // point are there, new ones lie above every LSN there was, and what was given up never comes back.
 func (r *run) giveUp(ctx context.Context, pt *sim.Point, c sim.Choice, exp *expect, seen *observed, m *medium,
-	ds []damage, let pass, bad *walstage.CorruptError, story string, buf *buffers) {
+	ds []damage, hit hits, let pass, bad *walstage.CorruptError, story string, buf *buffers) {
 	point := bad.Good
 	if point < seen.checkpoint.redo || point == 0 {
 		return
@@ -38,9 +39,16 @@ func (r *run) giveUp(ctx context.Context, pt *sim.Point, c sim.Choice, exp *expe
 	let.tail, let.ahead, let.proven = true, true, point
 	let.damaged, let.olderOf = maps.Clone(let.damaged), maps.Clone(let.olderOf)
 	m.allowImages(&let, func(n pageName) pageKey { return seen.key(n) }, seen)
+	if t.err == nil {
+		hit.ofRevived(&let, exp, seen, t.seen)
+	}
 	cs := t.judge(exp, let)
-	if len(cs) == 0 && t.err == nil {
-		cs = through(seen.records, t.seen.records, point)
+	switch again := (*walstage.CorruptError)(nil); {
+	case len(cs) > 0:
+	case t.err == nil:
+		cs = through(seen, t.seen, point)
+	case errors.As(t.err, &again) && !let.unread:
+		cs = []complaint{{kind: Refused, text: fmt.Sprintf("the log was to be given up from LSN %d on, which the verdict allows: %v", point, t.err), page: -1}}
 	}
 	if len(cs) > 0 || t.err != nil {
 		t.leave(d, buf)
@@ -69,7 +77,7 @@ func (r *run) giveUp(ctx context.Context, pt *sim.Point, c sim.Choice, exp *expe
 		t.seen.records = append(slices.Clone(t.seen.records), record{id: id, end: end})
 		t2.seen.adoptFrom(t.seen)
 		if cs = t.seen.differs(t2.seen); len(cs) == 0 {
-			cs = through(t.seen.records, t2.seen.records, end)
+			cs = through(t.seen, t2.seen, end)
 		}
 	}
 	t2.leave(after, buf)
@@ -78,17 +86,36 @@ func (r *run) giveUp(ctx context.Context, pt *sim.Point, c sim.Choice, exp *expe
 	}
 }
 
-// through compares what is there with the records that end at or before a point.
-func through(want, have []record, point untorn.LSN) []complaint {
-	want = slices.Clone(want)
-	want = slices.DeleteFunc(want, func(r record) bool { return r.end > point })
+// ofRevived excuses pages that were hit in files whose removal was given up with the log.
+func (h hits) ofRevived(let *pass, exp *expect, before, now *observed) {
+	c := exp.match(now)
+	for n := range h.pages {
+		for name, f := range now.files {
+			if f.id == n.file && before.key(n).uid == 0 {
+				let.damaged[pageKey{c[name].uid, n.no}] = true
+			}
+		}
+	}
+}
+
+// through compares what is there with the records that end at or before a point, as far back as both
+// begin: an older super has an older redo.
+func through(before, now *observed, point untorn.LSN) []complaint {
+	redo := max(before.checkpoint.redo, now.checkpoint.redo)
+	from := func(rs []record) []record {
+		return slices.DeleteFunc(slices.Clone(rs), func(r record) bool { return r.end <= redo })
+	}
+	have := from(now.records)
+	want := slices.DeleteFunc(from(before.records), func(r record) bool { return r.end > point })
 	same := slices.EqualFunc(want, have, func(a, b record) bool { return a.id == b.id && a.end == b.end })
 	if same {
 		return nil
 	}
 	return []complaint{{kind: LostRec, text: fmt.Sprintf("recovered to LSN %d the log has %d records, ending at LSN %d; it had %d until there, ending at LSN %d",
-		point, len(have), before(have, len(have)), len(want), before(want, len(want))), page: -1}}
+		point, len(have), lastEnd(have), len(want), lastEnd(want)), page: -1}}
 }
+
+func lastEnd(rs []record) uint64 { return before(rs, len(rs)) }
 
 // key is a page by the workload's name for it.
 func (s *observed) key(n pageName) pageKey {

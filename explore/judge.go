@@ -2,6 +2,7 @@ package explore
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/untorn/untorn"
 )
@@ -54,6 +55,24 @@ type pass struct {
 // damaged in their place still are, everything else was repaired or given up.
 func (let pass) later() pass {
 	return pass{damaged: let.inPlace, ahead: let.ahead, unread: let.unread, refuse: let.unread || len(let.inPlace) > 0, onlyFor: !let.unread}
+}
+
+// withNeighbours lets the pages that lie in one block with a page that was damaged go too: a recovery that
+// repairs it changes the block, and a power cut then may take all of it.
+func (let pass) withNeighbours(perBlock uint64) pass {
+	if perBlock < 2 {
+		return let
+	}
+	hit, in := map[pageKey]bool{}, map[pageKey]bool{}
+	maps.Copy(hit, let.damaged)
+	for k := range let.inPlace {
+		for no := k.no / perBlock * perBlock; no < (k.no/perBlock+1)*perBlock; no++ {
+			n := pageKey{k.uid, no}
+			hit[n], in[n] = true, true
+		}
+	}
+	let.damaged, let.inPlace = hit, in
+	return let
 }
 
 // stillOlder are the pages that may be older after a second crash too: of files for which what an open

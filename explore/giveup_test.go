@@ -1,0 +1,74 @@
+package explore
+
+import (
+	"testing"
+
+	"github.com/untorn/untorn"
+)
+
+// TestThrough: a log given up from a point on is compared as far back as both opens begin, and through
+// the point.
+func TestThrough(t *testing.T) {
+	log := func(redo untorn.LSN, ends ...untorn.LSN) *observed {
+		s := &observed{checkpoint: checkpoint{redo: redo}}
+		for _, e := range ends {
+			s.records = append(s.records, record{id: uint64(e), end: e})
+		}
+		return s
+	}
+	for _, c := range []struct {
+		what        string
+		before, now *observed
+		ok          bool
+	}{
+		{"the same", log(10, 20, 30, 40), log(10, 20, 30), true},
+		{"an older super", log(20, 30, 40), log(0, 10, 20, 30), true},
+		{"one is missing", log(10, 20, 30, 40), log(10, 20), false},
+		{"one is behind the point", log(10, 20, 30, 40), log(10, 20, 30, 40), false},
+	} {
+		if got := through(c.before, c.now, 30); (len(got) == 0) != c.ok {
+			t.Errorf("%s: %v", c.what, got)
+		}
+	}
+}
+
+// TestHitInAFileThatCameBack: a file whose removal was given up with the log is there again, and so is what
+// had hit its pages.
+func TestHitInAFileThatCameBack(t *testing.T) {
+	x := &expect{catalogs: []catalog{{"a": {1, 1}, "b": {2, 3}}, {"a": {1, 1}}}}
+	was := &observed{files: map[string]*seenFile{"a": {id: 7, uid: 1, pages: make([]sight, 1)}}}
+	now := &observed{files: map[string]*seenFile{"a": {id: 7, pages: make([]sight, 1)}, "b": {id: 8, pages: make([]sight, 3)}}}
+	let := pass{damaged: map[pageKey]bool{}}
+	h := hits{pages: map[pageName]bool{{8, 2}: true}}
+	h.ofRevived(&let, x, was, now)
+	if !let.damaged[pageKey{2, 2}] || len(let.damaged) != 1 {
+		t.Errorf("let pass: %v", let.damaged)
+	}
+}
+
+// TestReplacedOnce: three whole structures of one length, added up, are one that its checksum takes for
+// whole; no drive does that.
+func TestReplacedOnce(t *testing.T) {
+	at := func(file string, off int64, n int) damage { return damage{file: file, off: off, mask: make([]byte, n)} }
+	left := apart([]damage{at("a", 0, 512), at("a", 511, 10), at("a", 512, 512), at("b", 0, 512), at("a", 100, 1)})
+	if len(left) != 4 || left[1].off != 512 {
+		t.Errorf("left are %v", left)
+	}
+}
+
+// TestNeighboursOfARepair: what shares a block with a damaged page may go when its repair is cut off.
+func TestNeighboursOfARepair(t *testing.T) {
+	let := pass{inPlace: map[pageKey]bool{{1, 6}: true}}
+	if got := let.withNeighbours(1); len(got.damaged) != 0 {
+		t.Errorf("with a page to a block: %v", got.damaged)
+	}
+	got := let.withNeighbours(4)
+	for no := uint64(3); no <= 8; no++ {
+		if k := (pageKey{1, no}); got.damaged[k] != (no >= 4 && no < 8) || got.inPlace[k] != got.damaged[k] {
+			t.Errorf("page %d: %v, %v", no, got.damaged[k], got.inPlace[k])
+		}
+	}
+	if len(let.inPlace) != 1 {
+		t.Error("the original was changed")
+	}
+}
