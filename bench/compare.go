@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -65,11 +66,12 @@ func Compare(a, b any, force bool) (changes []Change, differ []string, err error
 		changes, differ = logChanges("", x, y), logDiffers(x, y)
 	case *LimitResult:
 		y := b.(*LimitResult)
-		differ = askedDiffers(&x.Host, &y.Host, x.Config, y.Config)
+		differ = append(askedDiffers(&x.Host, &y.Host, x.Config, y.Config, "sync", "no_fio"),
+			became(x.Backend, y.Backend, x.DirectIO, y.DirectIO, "", "")...)
 		for _, k := range []string{"random", "random_flushed", "sequential", "sequential_flushed", "both"} {
 			changes = append(changes, Change{
 				strings.ReplaceAll(k, "_", ", "), "writes/s", x.Spread[k], y.Spread[k],
-				[2]int{x.Config.Repeat, y.Config.Repeat}, true,
+				[2]int{cmp.Or(x.Rounds, x.Config.Repeat), cmp.Or(y.Rounds, y.Config.Repeat)}, true,
 			})
 		}
 	case *ModesResult:

@@ -63,8 +63,7 @@ func lookAt(ctx context.Context, dir string, pageBytes int) Host {
 	sum := sha256.Sum256(append([]byte(name), id...))
 	h.Machine = hex.EncodeToString(sum[:6])
 	if m, err := fsys.OS().Mount(dir); err == nil {
-		h.FileSystem, h.Mount, h.Device = m.Type, m.Options, m.Source
-		h.WriteCache, h.FlushesOff = m.WriteCache, m.FlushesOff
+		h.mounted(&m)
 		h.platform(m.Device)
 	} else {
 		h.platform("")
@@ -76,6 +75,16 @@ func lookAt(ctx context.Context, dir string, pageBytes int) Host {
 		h.Atomic, h.AtomicReason = string(v.Answer), v.Reason
 	}
 	return h
+}
+
+// mounted takes over what is known of a mount. A file system in memory flushes nothing either, though
+// nobody turned that off.
+func (h *Host) mounted(m *fsys.Mount) {
+	h.FileSystem, h.Mount, h.Device = m.Type, m.Options, m.Source
+	h.WriteCache, h.FlushesOff = m.WriteCache, m.FlushesOff
+	if h.FlushesOff == "" && (m.Type == "tmpfs" || m.Type == "ramfs") {
+		h.FlushesOff = m.Type + " is memory"
+	}
 }
 
 // revision of the program, as far as the build recorded it; else, run within its own source tree,

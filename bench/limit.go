@@ -90,6 +90,7 @@ type LimitResult struct {
 	PageBytes     int    `json:"page_bytes"`
 	BatchPages    int    `json:"batch_pages"`
 	Depth         int    `json:"depth"`
+	Rounds        int    `json:"rounds"` // that were whole, but for what is beside the bounds
 
 	RandomPages     float64 `json:"random_pages_per_second"`
 	RandomCPU       float64 `json:"random_cpu_us_per_page"`
@@ -168,11 +169,12 @@ func Limit(ctx context.Context, c LimitConfig, p Progress) (r *LimitResult, err 
 	if len(l.values["both"]) == 0 { // not one whole round
 		return nil, err
 	}
+	r.Rounds = len(l.values["both"])
 	l.finish(r)
 	r.Meaning = r.meaning()
 	if err == nil && l.c.Sync {
 		p.say("ways to make bytes durable", l.done/l.steps)
-		r.SyncTable, err = syncTable(ctx, l.d.ring, l.dir.Path, l.c)
+		r.SyncTable, err = syncTable(ctx, l.d.ring, l.dir.Path, l.c, r.Host.FlushesOff)
 	}
 	if r.Interrupted = ctx.Err() != nil; r.Interrupted && errors.Is(err, ctx.Err()) {
 		err = nil
@@ -273,9 +275,11 @@ func (l *limiter) finish(r *LimitResult) {
 	}
 	r.Bounds.combine()
 	for _, k := range flushPages(l.c.Batch) {
-		r.FlushAfter = append(r.FlushAfter, FlushAfter{k, latency(l.after[k], false)})
+		if l.after[k].TotalCount() > 0 {
+			r.FlushAfter = append(r.FlushAfter, FlushAfter{k, latency(l.after[k], false)})
+		}
 	}
-	r.Flush, r.DSync = r.FlushAfter[0].Flush, latency(l.dsync, false)
+	r.Flush, r.DSync = latency(l.after[1], false), latency(l.dsync, false)
 	l.byDepth(r)
 	if r.FIO != nil {
 		r.FIO.finish(l.values)

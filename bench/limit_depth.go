@@ -81,6 +81,9 @@ func (d *drive) sequentialAt(depth, every int) *stream {
 func (l *limiter) byDepth(r *LimitResult) {
 	run := float64(l.c.Batch) * float64(l.c.PageBytes)
 	for _, n := range l.c.Depths {
+		if _, ok := r.Spread[depthKey(n, depthSequentialFlushed)]; !ok {
+			break // an interrupt came before the last of them
+		}
 		of := func(what string) float64 { return r.Spread[depthKey(n, what)].Median }
 		r.ByDepth = append(r.ByDepth, DepthRow{
 			n, of(depthRandom), of(depthRandomFlushed), of(depthSequential) * run, of(depthSequentialFlushed) * run,
@@ -104,8 +107,11 @@ func (r *LimitResult) best() float64 { return max(r.Flushed, r.Overlapped) }
 func (r *LimitResult) meaning() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "What it means: %storn-write protection on this path is %s. ", r.Host.flushesOff(), r.Host.called())
-	fmt.Fprintf(&b, "This drive writes %s pages/s of %s at random with %d in flight, %s when they are flushed every %d; a flush takes %s, %s at p99. ",
-		Count(r.RandomPages), FormatBytes(int64(r.PageBytes)), r.Depth, Count(r.RandomFlushed), r.BatchPages, Micros(r.Flush.P50), Micros(r.Flush.P99))
+	fmt.Fprintf(&b, "This drive writes %s pages/s of %s at random with %d in flight, %s when they are flushed every %d. ",
+		Count(r.RandomPages), FormatBytes(int64(r.PageBytes)), r.Depth, Count(r.RandomFlushed), r.BatchPages)
+	if r.Flush.Count > 0 {
+		fmt.Fprintf(&b, "A flush takes %s, %s at p99. ", Micros(r.Flush.P50), Micros(r.Flush.P99))
+	}
 	fmt.Fprintf(&b, "A doublewrite writes every page twice and can do %s pages/s at most: ", Count(r.best()))
 	if share := ratio(r.best(), r.RandomFlushed); share < 1 {
 		fmt.Fprintf(&b, "protection by copies costs %s of the speed at the least, whoever makes them. ", Percent(1-share))

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/untorn/untorn/fsys"
 	"github.com/untorn/untorn/page"
 )
 
@@ -63,6 +65,56 @@ func TestLimitEndToEnd(t *testing.T) {
 		t.Errorf("%d durable ways, %d others", durable, not)
 	}
 	empty(t, dir)
+}
+
+// TestLimitInterrupted: what was not measured is in no line, least of all as 0.
+func TestLimitInterrupted(t *testing.T) {
+	c := LimitConfig{Dir: t.TempDir(), SizeBytes: 4 << 20, Duration: 40 * time.Millisecond, Repeat: 3, Depths: []int{1, 2}}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, err := Limit(ctx, c, func(what string, _ float64) {
+		if what == "flushes" {
+			cancel()
+		}
+	})
+	if err != nil || !r.Interrupted || r.Rounds != 1 || r.RandomPages <= 0 {
+		t.Fatalf("%v, %+v", err, r)
+	}
+	if len(r.ByDepth) > 0 || len(r.FlushAfter) > 0 {
+		t.Errorf("depths %+v, flushes %+v", r.ByDepth, r.FlushAfter)
+	}
+	var text strings.Builder
+	if err := r.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, no := range []string{"flush after", "one page with DSYNC", "A flush takes", "in flight  random", "not installed"} {
+		if strings.Contains(text.String(), no) {
+			t.Errorf("%q is in the report:\n%s", no, text.String())
+		}
+	}
+	if err := r.WriteHTML(io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	// One round is one measurement, however many were asked for.
+	changes, _, err := Compare(r, r, false)
+	if err != nil || changes[0].N != [2]int{1, 1} {
+		t.Errorf("%v, %+v", err, changes[0])
+	}
+	other := *r
+	other.Backend = "threads"
+	if _, differ, err := Compare(r, &other, false); !errors.Is(err, ErrDifferent) || len(differ) != 1 {
+		t.Errorf("another backend: %v, %v", err, differ)
+	}
+}
+
+func TestMemoryIsNotDurable(t *testing.T) {
+	for fs, off := range map[string]bool{"tmpfs": true, "ext4": false} {
+		var h Host
+		h.mounted(&fsys.Mount{Type: fs})
+		if h.FileSystem != fs || (h.FlushesOff != "") != off {
+			t.Errorf("%s: %+v", fs, h)
+		}
+	}
 }
 
 func TestLimitBesideFIO(t *testing.T) {

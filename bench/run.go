@@ -78,11 +78,11 @@ func runAll(ctx context.Context, cs []Config, p Progress) (out []*Result, err er
 		return nil, err
 	}
 	m := &measurer{ctx: ctx, ss: ss, out: out, drives: ds, p: p}
-	err = m.rounds()
-	if done := m.finish(err); done != nil {
-		return out, done
+	err = m.finish(m.rounds())
+	if err == nil {
+		err = m.verify()
 	}
-	return out, m.verify()
+	return slices.DeleteFunc(out, func(r *Result) bool { return len(r.Repeats) == 0 }), err
 }
 
 // measurer goes round the sessions.
@@ -148,7 +148,7 @@ func (m *measurer) bound(s *session) (Bounds, error) {
 
 // finish works out the results. It returns an error if there is nothing to return.
 func (m *measurer) finish(err error) error {
-	interrupted := m.ctx.Err() != nil
+	interrupted, early := m.ctx.Err() != nil, err != nil
 	for _, r := range m.out {
 		if len(r.Repeats) == 0 {
 			if err == nil {
@@ -157,10 +157,10 @@ func (m *measurer) finish(err error) error {
 			continue
 		}
 		// An interval cut short counts only if there is no whole one.
-		if n := len(r.Repeats); interrupted && n > 1 && r.Repeats[n-1].Seconds < 0.9*r.Repeats[0].Seconds {
+		if n := len(r.Repeats); early && n > 1 && r.Repeats[n-1].Seconds < 0.9*r.Repeats[0].Seconds {
 			r.Repeats = r.Repeats[:n-1]
 		}
-		r.Interrupted = interrupted
+		r.Interrupted = early
 		r.Interval = median(r.Repeats)
 		r.Spread = spread(r.Repeats)
 		r.Bottleneck = r.bottleneck()
@@ -175,13 +175,19 @@ func (m *measurer) finish(err error) error {
 func (m *measurer) verify() error {
 	var errs []error
 	for i, s := range m.ss {
-		if !s.c.Verify || m.ctx.Err() != nil {
+		if !s.c.Verify {
+			continue
+		}
+		if m.ctx.Err() != nil {
+			m.out[i].Interrupted = true
 			continue
 		}
 		m.p.say("reading back "+string(s.c.Mode), 0.96)
 		v, err := s.verify(m.ctx)
 		m.out[i].Verify = v
 		switch {
+		case err != nil && m.ctx.Err() != nil: // what was measured is whole, and was not read back
+			m.out[i].Verify, m.out[i].Interrupted = nil, true
 		case err != nil:
 			errs = append(errs, fmt.Errorf("%w: %s: %w", ErrVerify, s.c.Mode, err))
 		case !v.OK:

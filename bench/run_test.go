@@ -171,6 +171,50 @@ func TestInterruptKeepsWhatThereIs(t *testing.T) {
 	empty(t, c.Dir)
 }
 
+// TestInterruptedReadingBack: what was measured is whole, and nothing is said of what was not read.
+func TestInterruptedReadingBack(t *testing.T) {
+	c := little(t, Doublewrite)
+	c.Duration = time.Second
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, err := Run(ctx, c, func(what string, _ float64) {
+		if what == "reading back doublewrite" {
+			cancel()
+		}
+	})
+	if err != nil || !r.Interrupted || len(r.Repeats) != 1 || r.Verify != nil {
+		t.Fatalf("%v, interrupted %t, %d repeats, verification %+v", err, r.Interrupted, len(r.Repeats), r.Verify)
+	}
+	l := WALConfig{Dir: c.Dir, Duration: time.Second, Warmup: -1, BoundTime: -1, Verify: true}
+	ctx, cancel = context.WithCancel(t.Context())
+	defer cancel()
+	w, err := RunWAL(ctx, l, func(what string, _ float64) {
+		if what == "reading back the log" {
+			cancel()
+		}
+	})
+	if err != nil || !w.Interrupted || len(w.Repeats) != 1 || w.Verify != nil {
+		t.Fatalf("%v, interrupted %t, %d repeats, verification %+v", err, w.Interrupted, len(w.Repeats), w.Verify)
+	}
+	empty(t, c.Dir)
+}
+
+// TestModesThatWereNotMeasuredAreLeftOut: an interrupt leaves no run of zeros behind.
+func TestModesThatWereNotMeasuredAreLeftOut(t *testing.T) {
+	c := little(t, "")
+	c.Duration = time.Second
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	rs, err := CompareModes(ctx, c, []Mode{Detect, Doublewrite}, func(what string, _ float64) {
+		if what == "doublewrite, 1 of 1" {
+			cancel()
+		}
+	})
+	if err != nil || len(rs) != 1 || rs[0].Mode != Detect || !rs[0].Interrupted {
+		t.Fatalf("%v, %d results: %+v", err, len(rs), rs)
+	}
+}
+
 // TestSweepKeepsWhatThereIs: an interrupt in the second round leaves all of the first.
 func TestSweepKeepsWhatThereIs(t *testing.T) {
 	c := little(t, "")

@@ -37,7 +37,9 @@ func (r *LimitResult) WriteText(out io.Writer) error {
 		w.table(r.depthRows())
 		w.printf("\n")
 	}
-	w.table(r.latencyRows())
+	if rows := r.latencyRows(); len(rows) > 1 {
+		w.table(rows)
+	}
 	w.printf("\nbounds for a doublewrite, every page once in sequence and once in place, in pages/s:\n")
 	w.table([][]string{
 		{"  free", Count(r.Free), "nothing flushed"},
@@ -48,7 +50,7 @@ func (r *LimitResult) WriteText(out io.Writer) error {
 		w.printf("\n")
 		w.table(syncRows(r.SyncTable))
 	}
-	if r.FIO == nil && !r.Config.NoFIO {
+	if r.FIO == nil && !r.Config.NoFIO && !r.Interrupted {
 		w.printf("\nfio is not installed: no second opinion\n")
 	}
 	return w.end(r.Interrupted, r.Meaning)
@@ -59,7 +61,10 @@ func (r *LimitResult) latencyRows() [][]string {
 	for _, f := range r.FlushAfter {
 		rows = append(rows, latencyRow(fmt.Sprintf("flush after %d pages", f.Pages), &f.Flush))
 	}
-	return append(rows, latencyRow("one page with DSYNC", &r.DSync))
+	if r.DSync.Count > 0 {
+		rows = append(rows, latencyRow("one page with DSYNC", &r.DSync))
+	}
+	return rows
 }
 
 func latencyRow(name string, l *Latency) []string {

@@ -88,6 +88,10 @@ func runLogs(ctx context.Context, cs []WALConfig, p Progress) (out []*WALResult,
 		}
 		p.say("reading back the log", 0.96)
 		v, bad := s.verify(ctx)
+		if bad != nil && ctx.Err() != nil {
+			measured[i].Interrupted = true
+			break
+		}
 		if measured[i].Verify = v; bad != nil {
 			err = errors.Join(err, fmt.Errorf("%w: %s: %w", ErrVerify, measured[i].name(), bad))
 		}
