@@ -331,16 +331,18 @@ func (d *drive) durable(ctx context.Context, t time.Duration, h *hdrhistogram.Hi
 	b := d.pages[0]
 	op := ring.Op{Kind: ring.Write, Flags: ring.DSync, File: d.rand, Buf: b.mem, Fixed: b.fixed}
 	pages := d.c.bytes / int64(d.c.page)
-	for end := time.Now().Add(t); time.Now().Before(end); {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		op.Off = d.rng.Int64N(pages) * int64(d.c.page)
+	return timeOps(ctx, d.ring, &op, func() int64 { return d.rng.Int64N(pages) * int64(d.c.page) }, t, h)
+}
+
+// timeOps does an op again and again for t, each when the last is done.
+func timeOps(ctx context.Context, r ring.Ring, op *ring.Op, next func() int64, t time.Duration, h *hdrhistogram.Histogram) error {
+	for end := time.Now().Add(t); time.Now().Before(end) && ctx.Err() == nil; {
+		op.Off = next()
 		start := time.Now()
-		if err := d.ring.Do(&op); err != nil {
+		if err := r.Do(op); err != nil {
 			return err
 		}
 		record(h, time.Since(start))
 	}
-	return nil
+	return ctx.Err()
 }

@@ -64,27 +64,32 @@ func (w *slowOnce) put(context.Context, []page.No) error {
 	return nil
 }
 
+// openLoop has a client call w every 10 ms until d is over, which is at end; it has yet to finish.
+func openLoop(t *testing.T, w *slowOnce, d time.Duration) (k *client, end time.Time) {
+	c := Config{Clients: 1, Batch: 1, Rate: 100, SizeBytes: 1 << 20}.withDefaults()
+	w.bufs = [][]byte{make([]byte, c.PageBytes)}
+	k = newClient(&c, 0, w, newContents(1, 0), make([]uint64, 64))
+	k.reset(c.Rate, newSteps(time.Second))
+	k.sched = newSchedule(time.Now(), c.Rate, c.Batch, 0, 1)
+	var ph atomic.Int32
+	ph.Store(measuring)
+	stop, done := make(chan struct{}), make(chan error)
+	go func() { done <- k.run(t.Context(), &ph, stop) }()
+	time.Sleep(d)
+	end = time.Now()
+	ph.Store(stopping)
+	close(stop)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	return k, end
+}
+
 // A call every 10 ms, one of which takes 100 ms: nine more calls are late because of it, and count
 // from when they were meant to begin. Measured from when they did begin, only one would be slow.
 func TestOpenLoopLeavesNoLatencyOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := Config{Clients: 1, Batch: 1, Rate: 100, SizeBytes: 1 << 20}.withDefaults()
-		w := &slowOnce{bufs: [][]byte{make([]byte, c.PageBytes)}, slow: 100 * time.Millisecond, each: time.Millisecond}
-		k := newClient(&c, 0, w, newContents(1, 0), make([]uint64, 64))
-		k.reset(c.Rate, newSteps(time.Second))
-		k.sched = newSchedule(time.Now(), c.Rate, c.Batch, 0, 1)
-		var ph atomic.Int32
-		ph.Store(measuring)
-		stop := make(chan struct{})
-		done := make(chan error)
-		go func() { done <- k.run(t.Context(), &ph, stop) }()
-		time.Sleep(505 * time.Millisecond)
-		end := time.Now()
-		ph.Store(stopping)
-		close(stop)
-		if err := <-done; err != nil {
-			t.Fatal(err)
-		}
+		k, end := openLoop(t, &slowOnce{slow: 100 * time.Millisecond, each: time.Millisecond}, 505*time.Millisecond)
 		k.finish(end)
 		if n := k.writes.TotalCount(); n < 49 || n > 51 {
 			t.Fatalf("%d calls were timed, 50 or 51 were due", n)
@@ -107,23 +112,7 @@ func TestOpenLoopLeavesNoLatencyOut(t *testing.T) {
 // Calls that never got their turn are not left out either.
 func TestOpenLoopCountsWhatIsOverdue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := Config{Clients: 1, Batch: 1, Rate: 100, SizeBytes: 1 << 20}.withDefaults()
-		w := &slowOnce{bufs: [][]byte{make([]byte, c.PageBytes)}, each: 400 * time.Millisecond}
-		k := newClient(&c, 0, w, newContents(1, 0), make([]uint64, 64))
-		k.reset(c.Rate, newSteps(time.Second))
-		k.sched = newSchedule(time.Now(), c.Rate, c.Batch, 0, 1)
-		var ph atomic.Int32
-		ph.Store(measuring)
-		stop := make(chan struct{})
-		done := make(chan error)
-		go func() { done <- k.run(t.Context(), &ph, stop) }()
-		time.Sleep(795 * time.Millisecond)
-		end := time.Now()
-		ph.Store(stopping)
-		close(stop)
-		if err := <-done; err != nil {
-			t.Fatal(err)
-		}
+		k, end := openLoop(t, &slowOnce{each: 400 * time.Millisecond}, 795*time.Millisecond)
 		k.finish(end)
 		if n := k.writes.TotalCount(); n < 78 || n > 82 {
 			t.Fatalf("%d calls were counted, 80 were due", n)
@@ -135,24 +124,7 @@ func TestOpenLoopCountsWhatIsOverdue(t *testing.T) {
 // due while it goes on after the end was not. All of them are in the steps, too, and half are reads.
 func TestOpenLoopEndsWithTheInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := Config{Clients: 1, Batch: 1, Rate: 100, SizeBytes: 1 << 20}.withDefaults()
-		w := &slowOnce{bufs: [][]byte{make([]byte, c.PageBytes)}, each: time.Second}
-		k := newClient(&c, 0, w, newContents(1, 0), make([]uint64, 64))
-		all := newSteps(time.Second)
-		k.reset(c.Rate, all)
-		k.sched = newSchedule(time.Now(), c.Rate, c.Batch, 0, 1)
-		var ph atomic.Int32
-		ph.Store(measuring)
-		stop := make(chan struct{})
-		done := make(chan error)
-		go func() { done <- k.run(t.Context(), &ph, stop) }()
-		time.Sleep(105 * time.Millisecond)
-		end := time.Now()
-		ph.Store(stopping)
-		close(stop)
-		if err := <-done; err != nil {
-			t.Fatal(err)
-		}
+		k, end := openLoop(t, &slowOnce{each: time.Second}, 105*time.Millisecond)
 		k.c.Reads, k.reads = 50, newHistogram()
 		k.finish(end)
 		// Due at 0, 10, ... 100 ms; the first takes a second, the others had waited 95, 85, ... 5 ms.
@@ -165,7 +137,7 @@ func TestOpenLoopEndsWithTheInterval(t *testing.T) {
 		if got := time.Duration(k.writes.Max()) * tick; got < time.Second {
 			t.Errorf("the longest call took %v, the first took a second", got)
 		}
-		if n := all.latency(ofWrites, 0).Calls + all.latency(ofReads, 0).Calls; n != 11 {
+		if n := k.step.all.latency(ofWrites, 0).Calls + k.step.all.latency(ofReads, 0).Calls; n != 11 {
 			t.Errorf("%d calls are in the steps, 11 were counted", n)
 		}
 	})

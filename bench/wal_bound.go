@@ -124,15 +124,7 @@ func (d *logDrive) next(bytes int64) int64 {
 // bare times DSYNC writes of one block by a lone caller.
 func (d *logDrive) bare(ctx context.Context, t time.Duration, h *hdrhistogram.Histogram) error {
 	op := ring.Op{Kind: ring.Write, Flags: ring.DSync, File: d.file, Buf: d.bufs[0].mem[:d.block]}
-	for end := time.Now().Add(t); time.Now().Before(end) && ctx.Err() == nil; {
-		op.Off = d.next(int64(d.block))
-		start := time.Now()
-		if err := d.ring.Do(&op); err != nil {
-			return err
-		}
-		record(h, time.Since(start))
-	}
-	return ctx.Err()
+	return timeOps(ctx, d.ring, &op, func() int64 { return d.next(int64(d.block)) }, t, h)
 }
 
 // walShape is one way to write what callers have under way.
