@@ -329,7 +329,8 @@ func (c *idChanger) openFile(ctx context.Context, st *super.State, info *super.F
 	return nil, nil, errors.Join(err, f.Close())
 }
 
-// file writes both headers of a data file: the older one first, so that one is always whole.
+// file writes both headers of a data file: the older one first, so that one is always whole. Before, the
+// newer one is written again as it is: after a call that failed the page cache alone may know it (I8).
 func (c *idChanger) file(ctx context.Context, st *super.State, info *super.File) error {
 	f, h, err := c.openFile(ctx, st, info)
 	if err != nil {
@@ -337,9 +338,11 @@ func (c *idChanger) file(ctx context.Context, st *super.State, info *super.File)
 	}
 	c.held = append(c.held, f)
 	block := aligned.Alloc(st.Block, st.Block)
-	for range 2 {
-		h.Engine = c.new
-		h.Seq++
+	for n := range 3 {
+		if n > 0 {
+			h.Engine = c.new
+			h.Seq++
+		}
 		if err := super.EncodeFileHeader(block, h); err != nil {
 			return err
 		}

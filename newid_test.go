@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"github.com/untorn/untorn"
+	"github.com/untorn/untorn/ring"
 	"github.com/untorn/untorn/sim"
 )
 
@@ -195,6 +197,65 @@ func TestNewIDAfterAFailedFlush(t *testing.T) {
 	}
 	if n < 3 {
 		t.Errorf("%d flushes of directories", n-1)
+	}
+}
+
+// TestNewIDGoesOnOverAFailedFlush: each flush of a file fails once, and what it had covered is known to the
+// page cache alone. The call that goes on may be cut off anywhere: what is left opens, or another call
+// finishes it (I8).
+func TestNewIDGoesOnOverAFailedFlush(t *testing.T) {
+	n := 1
+	for ; ; n++ {
+		d := sim.New(sim.Config{Sector: 512})
+		o := onSim(d)
+		o.SegmentBytes = 64 << 10
+		id, want, end := cloneable(t, o)
+		var flushes atomic.Int64
+		d.Inject(func(op *ring.Op) (f sim.Fault) {
+			if op.Kind == ring.DataSync || op.Kind == ring.Sync {
+				if flushes.Add(1) == int64(n) {
+					f.Err = syscall.EIO
+				}
+			}
+			return f
+		})
+		d.Record()
+		_, err := untorn.NewID(ctx, o, untorn.NewIDOptions{})
+		if flushes.Load() < int64(n) { // it needs no more than that
+			break
+		}
+		if !errors.Is(err, syscall.EIO) {
+			t.Fatalf("flush %d failed, and the call said %v", n, err)
+		}
+		d.ClearFaults()
+		begun := d.Mark("again")
+		if _, err := untorn.NewID(ctx, o, untorn.NewIDOptions{}); err != nil {
+			t.Fatalf("after flush %d failed: %v", n, err)
+		}
+		log := d.Log()
+		for at, p := range log.Points(log.Cuts()) {
+			if at <= begun {
+				continue
+			}
+			for choice, d := range p.States(sim.Explore{Exhaustive: 2, Items: 2, Max: 3}) {
+				c := on(o, d)
+				c.MustExist = true
+				e, err := untorn.Open(ctx, c)
+				same := err == nil && e.Info().EngineID == id
+				if err == nil {
+					mustClose(t, e)
+				} else if errors.Is(err, untorn.ErrNewIDUnfinished) {
+					_, err = untorn.NewID(ctx, c, untorn.NewIDOptions{})
+				}
+				if err != nil {
+					t.Fatalf("flush %d had failed; cut at %d of %d, %s: %v", n, at, log.Len(), p.Describe(choice), err)
+				}
+				isClone(t, c, id, want, end, same)
+			}
+		}
+	}
+	if n < 8 {
+		t.Errorf("%d flushes", n-1)
 	}
 }
 
