@@ -121,15 +121,13 @@ func Sweep(ctx context.Context, c SweepConfig, p Progress) (*SweepResult, error)
 		return nil, err
 	}
 	runs, err := runAll(ctx, cs, p)
+	if len(runs) == 0 {
+		return nil, err
+	}
 	r := &SweepResult{Schema: SchemaSweep, Over: c.Over}
 	for _, run := range runs {
-		if len(run.Repeats) > 0 {
-			r.Points = append(r.Points, Point{run.Config.value, run})
-			r.Interrupted = r.Interrupted || run.Interrupted
-		}
-	}
-	if len(r.Points) == 0 {
-		return nil, err
+		r.Points = append(r.Points, Point{run.Config.value, run})
+		r.Interrupted = r.Interrupted || run.Interrupted
 	}
 	r.Meaning = r.meaning()
 	return r, err

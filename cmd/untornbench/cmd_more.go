@@ -34,12 +34,7 @@ func runLimit(ctx context.Context, c *call) error {
 			return err
 		}
 	}
-	if err := o.Validate(); err != nil {
-		return err
-	}
-	p, done := c.progress()
-	r, err := bench.Limit(ctx, o, p)
-	done()
+	r, err := measure(ctx, c, o, bench.Limit)
 	if r == nil {
 		return err
 	}

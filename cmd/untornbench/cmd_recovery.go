@@ -32,12 +32,7 @@ func runRecovery(ctx context.Context, c *call) error {
 			o.LogBytes = append(o.LogBytes, int64(v))
 		}
 	}
-	if err := o.Validate(); err != nil {
-		return err
-	}
-	p, done := c.progress()
-	r, err := bench.Recovery(ctx, o, p)
-	done()
+	r, err := measure(ctx, c, o, bench.Recovery)
 	if r == nil {
 		return err
 	}

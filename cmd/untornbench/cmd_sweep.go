@@ -59,12 +59,7 @@ func (c *call) sweep(ctx context.Context, s bench.SweepConfig, to outputs) error
 			return fmt.Errorf("%w: mode none can lose pages by design; -unsafe allows it", bench.ErrUsage)
 		}
 	}
-	if err := s.Validate(); err != nil { // before a progress line
-		return err
-	}
-	p, done := c.progress()
-	r, err := bench.Sweep(ctx, s, p)
-	done()
+	r, err := measure(ctx, c, s, bench.Sweep)
 	if r == nil {
 		return err
 	}

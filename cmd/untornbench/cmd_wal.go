@@ -72,12 +72,7 @@ func (c *call) sweepWAL(ctx context.Context, o bench.WALConfig, to outputs, swee
 			return err
 		}
 	}
-	if err := s.Validate(); err != nil { // before a progress line
-		return err
-	}
-	p, done := c.progress()
-	r, err := bench.SweepWAL(ctx, s, p)
-	done()
+	r, err := measure(ctx, c, s, bench.SweepWAL)
 	if r == nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -19,6 +20,18 @@ func (c *call) progress() (p bench.Progress, done func()) {
 		fmt.Fprintf(c.stderr, "\r\x1b[K[%-*s] %s", width, bar[:n], what)
 	}
 	return p, func() { fmt.Fprint(c.stderr, "\r\x1b[K") }
+}
+
+// measure shows how far f is; a configuration that makes no sense is refused before.
+func measure[C interface{ Validate() error }, R any](
+	ctx context.Context, c *call, o C, f func(context.Context, C, bench.Progress) (*R, error),
+) (*R, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	p, done := c.progress()
+	defer done()
+	return f(ctx, o, p)
 }
 
 const bar = "########################"
