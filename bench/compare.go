@@ -126,7 +126,7 @@ func pointChanges[R swept](over string, x, y []PointOf[R], changes func(prefix s
 	for _, a := range x {
 		name := fmt.Sprintf("%s, %s=%d: ", a.Run.curve(), over, a.Value)
 		if over == "commit" { // only the policies are compared
-			name = a.Run.curve() + ",: "
+			name = a.Run.curve() + ": "
 		}
 		for _, b := range y {
 			if a.Value == b.Value && a.Run.curve() == b.Run.curve() {

@@ -86,6 +86,18 @@ func TestCompareRefusesWhatIsNotAlike(t *testing.T) {
 	}
 }
 
+// TestComparedPointsAreNamed: by their curve, and by the value where there is one.
+func TestComparedPointsAreNamed(t *testing.T) {
+	for over, want := range map[string]string{"commit": "sync: ", "record": "sync, record=100: "} {
+		p := []PointOf[*WALResult]{{Value: 100, Run: &WALResult{Commit: "sync"}}}
+		s := &WALSweepResult{Over: over, Points: p}
+		changes, _, err := Compare(s, s, false)
+		if err != nil || len(changes) == 0 || !strings.HasPrefix(changes[0].What, want) {
+			t.Errorf("%s: %v, %+v", over, err, changes)
+		}
+	}
+}
+
 func TestLoad(t *testing.T) {
 	dir := t.TempDir()
 	for name, v := range map[string]any{

@@ -174,8 +174,8 @@ func (c Config) Validate() error {
 	bad.within("zeros", c.Zeros, 0, 100)
 	bad.within("log record", c.LogBytes, 0, 1<<18)
 	bad.within("hot", c.Hot, 0, 100)
-	if c.CheckpointBytes < 1<<20 {
-		bad.add("%d bytes of log between checkpoints are less than 1 MiB", c.CheckpointBytes)
+	if c.CheckpointBytes < 1<<20 || c.CheckpointBytes > 1<<40 {
+		bad.add("%d bytes of log between checkpoints are not from 1 MiB to 1 TiB", c.CheckpointBytes)
 	}
 	if _, err := codecs.ByName(c.ImageCodec); err != nil {
 		bad.add("%v", err)

@@ -70,7 +70,7 @@ func (c *WALSweepConfig) configs() ([]WALConfig, error) {
 				one.label += fmt.Sprintf(", %s=%d", c.Over, v)
 			}
 			if err := one.Validate(); err != nil {
-				return nil, fmt.Errorf("%s=%d: %w", c.Over, v, err)
+				return nil, fmt.Errorf("%s: %w", one.label, err)
 			}
 			out = append(out, one)
 		}

@@ -3,6 +3,7 @@ package bench
 import (
 	"errors"
 	"math"
+	"strings"
 	"testing"
 	"time"
 )
@@ -138,7 +139,7 @@ func TestSweepWAL(t *testing.T) {
 		{Over: "x", Values: []int{1}}, {Over: "clients"}, {Over: "clients", Values: []int{1, 1}}, {Over: "clients", Values: []int{0}},
 		{Commits: []string{"x"}}, {Commits: []string{"sync", "sync"}}, {Values: []int{1}}, {Over: "clients", Values: make([]int, 40)},
 	} {
-		if err := bad.Validate(); !errors.Is(err, ErrUsage) {
+		if err := bad.Validate(); !errors.Is(err, ErrUsage) || strings.Contains(err.Error(), "=0") {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}

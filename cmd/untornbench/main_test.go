@@ -42,6 +42,7 @@ func TestUsage(t *testing.T) {
 		{"run", "-overload", "120", "-rate", "5"}, {"run", "-sweep", "clients"}, {"run", "-sweep", "x=1"}, {"run", "-sweep", "clients=1", "-hlog", "x"},
 		{"sweep"}, {"sweep", "-over", "clients"}, {"sweep", "-over", "clients", "-values", "1,1"}, {"sweep", "-over", "x", "-values", "1"},
 		{"sweep", "-over", "clients", "-values", "1", "-mode", "none"}, {"sweep", "-over", "page", "-values", "5000"},
+		{"sweep", "-over", "checkpoint", "-values", "16MiB"}, // MiB of MiB
 	} {
 		code, out, err := call0(t, args...)
 		if code != exitUsage || out != "" || !strings.Contains(err, "usage: untornbench") || !strings.Contains(err, " [-") {
