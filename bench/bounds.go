@@ -91,6 +91,32 @@ func (d *drive) measure(ctx context.Context, kind string, t time.Duration) (Boun
 		}
 		*o.to = r.perSecond * o.unit
 	}
+	if d.c.reads > 0 {
+		if err := d.besideReads(ctx, kind, t, &b); err != nil {
+			return b, err
+		}
+	}
 	b.combine()
 	return b, nil
+}
+
+// besideReads raises bounds that were measured with reads among the writes to those of writes and reads
+// measured one after the other, that share the drive's time: the better of the two, as in Bounds.of.
+func (d *drive) besideReads(ctx context.Context, kind string, t time.Duration, b *Bounds) error {
+	alone, err := d.readsFree(ctx, t)
+	if err != nil {
+		return err
+	}
+	c := d.c
+	d.c.reads = 0
+	writes, err := d.measure(ctx, kind, t)
+	d.c = c
+	if err != nil {
+		return err
+	}
+	reads := alone.perSecond * float64(100-c.reads) / float64(c.reads) // of as many as belong to one write
+	b.RandomFree = max(b.RandomFree, shared(writes.RandomFree, reads))
+	b.RandomFlushed = max(b.RandomFlushed, shared(writes.RandomFlushed, reads))
+	b.Overlapped = max(b.Overlapped, shared(writes.Overlapped, reads))
+	return nil
 }

@@ -1,10 +1,12 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/untorn/untorn/aligned"
@@ -21,6 +23,11 @@ type driveConfig struct {
 	bytes   int64 // of the file random writes go to
 	backend ring.Backend
 	seed    uint64
+	callers int    // that run through a range of pages each, calls of so many pages; 0 = random places
+	call    int    // pages
+	reads   int    // percent of pages that are read
+	reading int    // reads in flight
+	seqDir  string // of the file for sequential writes; "" = beside the other
 }
 
 // What the engine keeps in flight by default: the bounds are taken at its own cadence.
@@ -29,6 +36,7 @@ const (
 	batchesUnflushed = 2
 	seqFileBytes     = 64 << 20
 	maxRandomBytes   = 512 << 20
+	maxReads         = 512 // in flight
 )
 
 // drive asks a directory what the device below can do: through the engine's ring, and nothing else
@@ -40,6 +48,7 @@ type drive struct {
 	seq   fsys.File
 	pool  *aligned.Pool
 	pages []buffer
+	read  []byte   // for all reads: nobody looks at it
 	runs  []buffer // sequential writes
 	comps chan *ring.Op
 	rng   *rand.Rand
@@ -73,6 +82,7 @@ func newDrive(ctx context.Context, dir string, c driveConfig) (d *drive, err err
 		fill.fill(f.Buf, 1, uint64(i+1))
 		d.pages = append(d.pages, buffer{f.Buf, f.Fixed})
 	}
+	d.read = aligned.Alloc(c.page, max(4096, c.page))
 	for i := range batchesInFlight {
 		b := buffer{mem: aligned.Alloc(run, max(4096, c.page))}
 		for at := 0; at < run; at += c.page {
@@ -80,11 +90,11 @@ func newDrive(ctx context.Context, dir string, c driveConfig) (d *drive, err err
 		}
 		d.runs = append(d.runs, b)
 	}
-	d.comps = make(chan *ring.Op, c.depth+len(d.runs)+2)
+	d.comps = make(chan *ring.Op, c.depth+maxReads+len(d.runs)+2)
 	if d.rand, err = d.file(ctx, filepath.Join(dir, "random"), c.bytes); err != nil {
 		return d, err
 	}
-	d.seq, err = d.file(ctx, filepath.Join(dir, "sequential"), d.seqBytes())
+	d.seq, err = d.file(ctx, filepath.Join(cmp.Or(c.seqDir, dir), "sequential"), d.seqBytes())
 	return d, err
 }
 
@@ -159,9 +169,56 @@ func (d *drive) seqBytes() int64 {
 	return max(min(seqFileBytes, d.c.bytes), int64(4*d.c.page*d.c.batch))
 }
 
-func (d *drive) random(every int) *stream {
+// places are where pages are written: at random, or where callers that run through their ranges write.
+func (d *drive) places() func() int64 {
 	n := d.c.bytes / int64(d.c.page)
-	s := newStream(d.rand, d.pages[:d.c.depth], func() int64 { return d.rng.Int64N(n) * int64(d.c.page) }, d.comps)
+	if d.c.callers == 0 {
+		return func() int64 { return d.rng.Int64N(n) * int64(d.c.page) }
+	}
+	at, k := make([]uint64, d.c.callers), 0
+	return func() int64 {
+		i := k / d.c.call % d.c.callers
+		k++
+		lo, count := share(uint64(n), i, d.c.callers)
+		no := lo + at[i]%max(count, 1)
+		at[i]++
+		return int64(no) * int64(d.c.page)
+	}
+}
+
+// readStream is reads at random places.
+func (d *drive) readStream() *stream {
+	n := d.c.bytes / int64(d.c.page)
+	s := newStream(d.rand, slices.Repeat([]buffer{{mem: d.read}}, d.c.reading), func() int64 { return d.rng.Int64N(n) * int64(d.c.page) }, d.comps)
+	for _, op := range s.free {
+		op.Kind = ring.Read
+	}
+	return s
+}
+
+// readsFree: pages at random places, read.
+func (d *drive) readsFree(ctx context.Context, t time.Duration) (rate, error) {
+	s := d.readStream()
+	return d.run(ctx, t, s, s)
+}
+
+// withReads adds reads at random places to writes of pages: as many for each as the callers do. Neither
+// gets far ahead of the other.
+func (d *drive) withReads(w *stream) []*stream {
+	if d.c.reads == 0 {
+		return []*stream{w}
+	}
+	r := d.readStream()
+	// Writes begin in batches: reads go on meanwhile, as those of other callers do.
+	each, ahead := float64(d.c.reads)/float64(100-d.c.reads), float64(d.c.batches*d.c.batch)
+	r.may = func() bool { return float64(r.begun) < each*(float64(w.begun)+ahead) }
+	may := w.may
+	w.may = func() bool { return each*float64(w.begun) <= float64(r.begun)+ahead && (may == nil || may()) }
+	return []*stream{w, r}
+}
+
+func (d *drive) random(every int) *stream {
+	s := newStream(d.rand, d.pages[:d.c.depth], d.places(), d.comps)
 	if s.every = every; every > 0 {
 		s.ahead = max(d.c.batches*every, d.c.depth)
 	}
@@ -201,13 +258,13 @@ func (d *drive) run(ctx context.Context, t time.Duration, counted *stream, all .
 // randomFree: pages at random places, nothing flushed.
 func (d *drive) randomFree(ctx context.Context, t time.Duration) (rate, error) {
 	s := d.random(0)
-	return d.run(ctx, t, s, s)
+	return d.run(ctx, t, s, d.withReads(s)...)
 }
 
 // randomFlushed: the same, flushed every batch, while the next ones go on.
 func (d *drive) randomFlushed(ctx context.Context, t time.Duration) (rate, error) {
 	s := d.random(d.c.batch)
-	return d.run(ctx, t, s, s)
+	return d.run(ctx, t, s, d.withReads(s)...)
 }
 
 // sequentialFree: writes of a whole batch one behind the other.
@@ -230,5 +287,5 @@ func (d *drive) both(ctx context.Context, t time.Duration) (rate, error) {
 	rnd.ahead = 0
 	rnd.may = func() bool { return rnd.begun < seq.done*d.c.batch }
 	seq.may = func() bool { return seq.begun*d.c.batch-rnd.done < d.c.batches*d.c.batch }
-	return d.run(ctx, t, rnd, seq, rnd)
+	return d.run(ctx, t, rnd, append(d.withReads(rnd), seq)...)
 }

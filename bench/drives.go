@@ -24,7 +24,7 @@ func newDrives(ctx context.Context, ss []*session) (drives, error) {
 		c, ok := need[s.c.PageBytes]
 		if !ok {
 			order = append(order, s.c.PageBytes)
-			c = driveConfig{page: s.c.PageBytes, backend: s.c.Backend, bytes: s.c.SizeBytes, seed: s.c.Seed}
+			c = driveConfig{page: s.c.PageBytes, backend: s.c.Backend, bytes: s.c.SizeBytes, seed: s.c.Seed, seqDir: s.copies}
 			if s.c.Mode == NaiveBatch {
 				c.backend = ring.Auto // the bound is the drive's, not the page cache's
 			}
@@ -55,6 +55,11 @@ func (ds drives) of(s *session) *drive {
 		return nil
 	}
 	d.c.batch, d.c.depth, d.c.batches = s.c.cadence()
+	d.c.callers, d.c.call, d.c.reads = 0, s.c.Batch, s.c.Reads
+	d.c.reading = min(s.c.Clients*s.c.Batch, maxReads) // the engine has no bound for them
+	if s.c.Dist == Seq {
+		d.c.callers = s.c.Clients
+	}
 	return d
 }
 

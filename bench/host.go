@@ -37,6 +37,9 @@ type Host struct {
 	Drive      string   `json:"drive,omitempty"`
 	WriteCache string   `json:"write_cache,omitempty"`
 	Scheduler  string   `json:"scheduler,omitempty"`
+	// LogDevice and CopiesDevice are file system and device of -wal-dir and -dwb-dir.
+	LogDevice    string `json:"log_device,omitempty"`
+	CopiesDevice string `json:"doublewrite_device,omitempty"`
 	// FlushesOff says why a flush does nothing here, if that is known.
 	FlushesOff string `json:"flushes_off,omitempty"`
 	// Atomic is hwprobe's verdict for the page size: "relaxed", "required" or "unknown".
@@ -85,6 +88,18 @@ func (h *Host) mounted(m *fsys.Mount) {
 	if h.FlushesOff == "" && (m.Type == "tmpfs" || m.Type == "ramfs") {
 		h.FlushesOff = m.Type + " is memory"
 	}
+}
+
+// under is the file system and device below a directory that the user named; "" if there is none.
+func under(dir string) string {
+	if dir == "" {
+		return ""
+	}
+	m, err := fsys.OS().Mount(dir)
+	if err != nil {
+		return "unknown"
+	}
+	return m.Type + " on " + m.Source
 }
 
 // revision of the program, as far as the build recorded it; else, run within its own source tree,
@@ -140,6 +155,7 @@ func (h Host) different(o Host) []string {
 		{"machine", h.Machine, o.Machine}, {"architecture", h.Arch, o.Arch}, {"kernel", h.Kernel, o.Kernel},
 		{"CPU", h.CPU, o.CPU}, {"file system", h.FileSystem, o.FileSystem}, {"device", h.Device, o.Device},
 		{"drive", h.Drive, o.Drive}, {"write cache", h.WriteCache, o.WriteCache}, {"scheduler", h.Scheduler, o.Scheduler},
+		{"device of the log", h.LogDevice, o.LogDevice}, {"device of the copies", h.CopiesDevice, o.CopiesDevice},
 		{"CPUs", fmt.Sprint(h.CPUs), fmt.Sprint(o.CPUs)}, {"GOMAXPROCS", fmt.Sprint(h.GOMAXPROCS), fmt.Sprint(o.GOMAXPROCS)},
 		{"mount options", strings.Join(h.Mount, ","), strings.Join(o.Mount, ",")}, {"flushes off", h.FlushesOff, o.FlushesOff},
 	} {

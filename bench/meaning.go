@@ -51,10 +51,14 @@ func (r *Result) reaches() string {
 	if r.Efficiency > 1 {
 		what = "about what"
 	}
+	what += " this drive can do"
 	if r.BoundKind == boundDoublewrite {
-		return what + " this drive can do when every page is written twice"
+		what += " when every page is written twice"
 	}
-	return what + " this drive can do"
+	if r.Config.Reads > 0 {
+		what += fmt.Sprintf(" beside %d %% reads", r.Config.Reads)
+	}
+	return what
 }
 
 // loses is what a power cut can do, also to what an acknowledgement before the end leaves open.

@@ -53,7 +53,7 @@ func full() *Result {
 	r.Verify = &Verified{OK: true, Checked: 10, Written: 5, Reopened: true, Wrong: []string{"x"}}
 	r.Host = Host{
 		Machine: "m", OS: "linux", Arch: "amd64", Kernel: "6", CPU: "a <b>", CPUs: 2, MemoryBytes: 1 << 30, FileSystem: "ext4",
-		Mount: []string{"rw"}, Device: "d", Drive: "v", WriteCache: "write back", Scheduler: "none", FlushesOff: "-",
+		Mount: []string{"rw"}, Device: "d", Drive: "v", WriteCache: "write back", LogDevice: "-", CopiesDevice: "-", Scheduler: "none", FlushesOff: "-",
 		Atomic: "required", AtomicReason: "no", Load: 1,
 	}
 	r.Engine = &Engine{RegisteredReason: "-", Regions: 6, BatchBytes: 1 << 20, MemoryBytes: 64 << 20}

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 type session struct {
 	c        Config
 	dirs     []*scratch // the first has the data
+	copies   string     // where the bound's copies go, if those of the pages lie elsewhere
 	t        target
 	kind     string // of the bound: the work the mode cannot do without
 	opened   time.Time
@@ -67,10 +69,6 @@ func (s *session) openTarget(ctx context.Context, root *scratch) error {
 	if err != nil {
 		return err
 	}
-	if !s.c.Mode.engine() {
-		s.t, err = newNaiveTarget(ctx, &s.c, dir)
-		return err
-	}
 	var places [2]string
 	for i, p := range []string{s.c.WALDir, s.c.DWBDir} {
 		if p == "" {
@@ -81,7 +79,18 @@ func (s *session) openTarget(ctx context.Context, root *scratch) error {
 			return err
 		}
 		s.dirs = append(s.dirs, d)
-		places[i] = d.Path
+		if places[i], err = d.sub("engine"); err != nil {
+			return err
+		}
+		if i == 1 {
+			if s.copies, err = d.sub("bound"); err != nil {
+				return err
+			}
+		}
+	}
+	if !s.c.Mode.engine() {
+		s.t, err = newNaiveTarget(ctx, &s.c, dir, cmp.Or(places[1], dir))
+		return err
 	}
 	s.t, err = newEngineTarget(ctx, &s.c, engineOptions(&s.c, dir, places[0], places[1]))
 	return err

@@ -131,13 +131,25 @@ func indirect(direct bool, why string) string {
 	return ", through the page cache"
 }
 
+// boundText is what the bound is of, in words.
+func (r *Result) boundText() string {
+	s := r.BoundKind
+	if r.Config.Reads > 0 {
+		s += fmt.Sprintf(", beside %d %% reads", r.Config.Reads)
+	}
+	if r.Config.Dist == Seq {
+		s += ", in each caller's sequence"
+	}
+	return s
+}
+
 func (r *Result) figures() [][2]string {
 	l := r.Latency
 	rows := [][2]string{
 		{"throughput", fmt.Sprintf("%s pages/s (%s/s)", Count(r.PagesPerSecond), FormatBytes(int64(r.PagesPerSecond*float64(r.PageBytes))))},
 	}
 	if r.Bound > 0 {
-		rows = append(rows, [2]string{"bound", fmt.Sprintf("%s pages/s: %s", Count(r.Bound), r.BoundKind)},
+		rows = append(rows, [2]string{"bound", fmt.Sprintf("%s pages/s: %s", Count(r.Bound), r.boundText())},
 			[2]string{"efficiency", Percent(r.Efficiency)})
 	}
 	rows = append(rows,
@@ -232,10 +244,18 @@ func (r *Result) heldText() string {
 	var parts []string
 	for _, s := range r.Stages {
 		for _, cause := range slices.Sorted(maps.Keys(s.Held)) {
-			parts = append(parts, fmt.Sprintf("%s by %s %s times", s.Name, cause, Count(float64(s.Held[cause]))))
+			parts = append(parts, fmt.Sprintf("%s by %s %s times", s.Name, cause, times(s.Held[cause])))
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// times is a count of whole things.
+func times(n uint64) string {
+	if n < 10 {
+		return fmt.Sprint(n)
+	}
+	return Count(float64(n))
 }
 
 // idle: the stage did nothing that can be shown.

@@ -17,6 +17,7 @@ import (
 type naiveTarget struct {
 	c    *Config
 	dir  string
+	dwb  string // of the copies
 	ring ring.Ring
 	copy fsys.File
 	data fsys.File
@@ -27,8 +28,8 @@ const (
 	naiveSeed   = 0x756e746f726e
 )
 
-func newNaiveTarget(ctx context.Context, c *Config, dir string) (*naiveTarget, error) {
-	t := &naiveTarget{c: c, dir: dir}
+func newNaiveTarget(ctx context.Context, c *Config, dir, dwb string) (*naiveTarget, error) {
+	t := &naiveTarget{c: c, dir: dir, dwb: dwb}
 	if err := t.open(true); err != nil {
 		return t, errors.Join(err, t.close(ctx))
 	}
@@ -63,7 +64,7 @@ func (t *naiveTarget) open(create bool) error {
 		return err
 	}
 	flags := fsys.OpenFlags{Create: create, Direct: backend != ring.Buffered}
-	if t.copy, err = fsys.OS().Open(filepath.Join(t.dir, "copies"), flags); err != nil {
+	if t.copy, err = fsys.OS().Open(filepath.Join(t.dwb, "copies"), flags); err != nil {
 		return err
 	}
 	t.data, err = fsys.OS().Open(filepath.Join(t.dir, "data"), flags)
