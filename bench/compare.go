@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -79,13 +80,17 @@ func Compare(a, b any, force bool) (changes []Change, differ []string, err error
 		if len(x.Runs) == 0 || len(y.Runs) == 0 {
 			return nil, nil, unlike
 		}
-		differ = runDiffers(x.Runs[0], y.Runs[0])
+		if p, q := x.measured(), y.measured(); p != q {
+			differ = append(differ, "modes: "+p+" against "+q)
+		}
 		for _, r := range x.Runs {
 			if o := y.find(r.Mode); o != nil {
+				differ = more(differ, runDiffers(r, o)...)
 				changes = append(changes, runChanges(string(r.Mode)+": ", r, o)...)
 			}
 		}
 		if x.WAL != nil && y.WAL != nil {
+			differ = more(differ, logDiffers(x.WAL, y.WAL)...)
 			changes = append(changes, logChanges("log: ", x.WAL, y.WAL)...)
 		}
 	case *SweepResult:
@@ -94,7 +99,8 @@ func Compare(a, b any, force bool) (changes []Change, differ []string, err error
 			return nil, nil, unlike
 		}
 		set, _ := settingNamed(settings(), x.Over) // points are matched by it
-		differ = append(runDiffers(x.Points[0].Run, y.Points[0].Run, set.field), overDiffers(x.Over, y.Over)...)
+		differ = append(pointDiffers(x.Points, y.Points, func(a, b *Result) []string { return runDiffers(a, b, set.field, "mode") }),
+			overDiffers(x.Over, y.Over)...)
 		changes = pointChanges(x.Over, x.Points, y.Points, runChanges)
 	case *WALSweepResult:
 		y := b.(*WALSweepResult)
@@ -102,7 +108,8 @@ func Compare(a, b any, force bool) (changes []Change, differ []string, err error
 			return nil, nil, unlike
 		}
 		set, _ := settingNamed(walSettings(), x.Over)
-		differ = append(logDiffers(x.Points[0].Run, y.Points[0].Run, set.field, "commit"), overDiffers(x.Over, y.Over)...)
+		differ = append(pointDiffers(x.Points, y.Points, func(a, b *WALResult) []string { return logDiffers(a, b, set.field, "commit") }),
+			overDiffers(x.Over, y.Over)...)
 		changes = pointChanges(x.Over, x.Points, y.Points, logChanges)
 	case *RecoveryResult:
 		y := b.(*RecoveryResult)
@@ -119,6 +126,33 @@ func overDiffers(x, y string) []string {
 		return nil
 	}
 	return []string{"over: " + x + " against " + y}
+}
+
+// pointDiffers lists what makes the points of two sweeps incomparable, and that they have not the same.
+func pointDiffers[R swept](x, y []PointOf[R], differs func(x, y R) []string) (out []string) {
+	names := func(in []PointOf[R]) string {
+		var s []string
+		for _, p := range in {
+			s = append(s, fmt.Sprintf("%s %d", p.Run.curve(), p.Value))
+		}
+		slices.Sort(s)
+		return strings.Join(s, ", ")
+	}
+	if a, b := names(x), names(y); a != b {
+		out = append(out, "points: "+a+" against "+b)
+	}
+	met := false
+	for _, a := range x {
+		for _, b := range y {
+			if a.Value == b.Value && a.Run.curve() == b.Run.curve() {
+				met, out = true, more(out, differs(a.Run, b.Run)...)
+			}
+		}
+	}
+	if !met {
+		out = more(out, differs(x[0].Run, y[0].Run)...)
+	}
+	return out
 }
 
 // pointChanges compares the points that are in both sweeps.
@@ -171,15 +205,44 @@ func became(backendA, backendB string, directA, directB bool, madeA, madeB strin
 
 func logChanges(prefix string, x, y *WALResult) []Change {
 	n := [2]int{len(x.Repeats), len(y.Repeats)}
-	return []Change{
+	changes := []Change{
 		{prefix + "throughput", "records/s", x.Spread.RecordsPerSecond, y.Spread.RecordsPerSecond, n, true},
 		{prefix + "bound", "records/s", x.Spread.Bound, y.Spread.Bound, n, true},
 		{prefix + "efficiency", "", x.Spread.Efficiency, y.Spread.Efficiency, n, true},
 		{prefix + "latency p50", "us", x.Spread.P50, y.Spread.P50, n, false},
-		{prefix + "latency p99", "us", x.Spread.P99, y.Spread.P99, n, false},
-		{prefix + "latency p99.9", "us", x.Spread.P999, y.Spread.P999, n, false},
 		{prefix + "CPU", "us/record", x.Spread.CPU, y.Spread.CPU, n, false},
 	}
+	var ls []*Latency
+	for _, r := range []*WALResult{x, y} {
+		for i := range r.Repeats {
+			ls = append(ls, &r.Repeats[i].Latency)
+		}
+	}
+	return append(changes, tails(prefix, ls, n, [2]MinMedMax{x.Spread.P99, y.Spread.P99}, [2]MinMedMax{x.Spread.P999, y.Spread.P999})...)
+}
+
+// tails compares percentiles that every one of the intervals had enough calls for.
+func tails(prefix string, all []*Latency, n [2]int, p99, p999 [2]MinMedMax) (out []Change) {
+	few := func(p float64) bool {
+		return slices.ContainsFunc(all, func(l *Latency) bool { return !l.reaches(p) })
+	}
+	if !few(99) {
+		out = append(out, Change{prefix + "latency p99", "us", p99[0], p99[1], n, false})
+	}
+	if !few(99.9) {
+		out = append(out, Change{prefix + "latency p99.9", "us", p999[0], p999[1], n, false})
+	}
+	return out
+}
+
+// more adds what is not in a list yet.
+func more(to []string, what ...string) []string {
+	for _, w := range what {
+		if !slices.Contains(to, w) {
+			to = append(to, w)
+		}
+	}
+	return to
 }
 
 func refuse(differ []string, force bool) error {
@@ -196,15 +259,33 @@ func runChanges(prefix string, x, y *Result) []Change {
 		{prefix + "bound", "pages/s", x.Spread.Bound, y.Spread.Bound, n, true},
 		{prefix + "efficiency", "", x.Spread.Efficiency, y.Spread.Efficiency, n, true},
 		{prefix + "latency p50", "us", x.Spread.P50, y.Spread.P50, n, false},
-		{prefix + "latency p99", "us", x.Spread.P99, y.Spread.P99, n, false},
-		{prefix + "latency p99.9", "us", x.Spread.P999, y.Spread.P999, n, false},
 		{prefix + "CPU", "us/page", x.Spread.CPU, y.Spread.CPU, n, false},
 	}
+	var ls []*Latency
+	for _, r := range []*Result{x, y} {
+		for i := range r.Repeats {
+			ls = append(ls, &r.Repeats[i].Latency)
+		}
+	}
+	changes = append(changes, tails(prefix, ls, n, [2]MinMedMax{x.Spread.P99, y.Spread.P99}, [2]MinMedMax{x.Spread.P999, y.Spread.P999})...)
 	if a, b := &x.Spread, &y.Spread; a.ReadP50 != nil && b.ReadP50 != nil {
 		changes = append(changes, Change{prefix + "read p50", "us", *a.ReadP50, *b.ReadP50, n, false},
 			Change{prefix + "read p99", "us", *a.ReadP99, *b.ReadP99, n, false})
 	}
 	return changes
+}
+
+// byChance is in how many times one of two sets of measurements of the same thing lies wholly above the
+// other; 0 where they are too few to call anything a difference.
+func byChance(n [2]int) float64 {
+	if min(n[0], n[1]) < 3 {
+		return 0
+	}
+	ways := 1.0 // to choose which of all are those of A
+	for i := 1; i <= n[0]; i++ {
+		ways *= float64(n[1]+i) / float64(i)
+	}
+	return ways / 2
 }
 
 // WriteChanges writes the comparison as a table.
@@ -222,6 +303,9 @@ func WriteChanges(out io.Writer, changes []Change, differ []string) error {
 	w.table(rows)
 	if len(changes) > 0 {
 		w.printf("\nA from %d, B from %d repeats. Ranges are the least and the most of them, not an interval of confidence.\n", changes[0].N[0], changes[0].N[1])
+		if n := byChance(changes[0].N); n > 0 {
+			w.printf("Two sets of so many measurements of the same thing lie apart by chance one time in %s.\n", Count(n))
+		}
 	}
 	return w.err
 }

@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"errors"
+	"math"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -94,6 +95,86 @@ func TestComparedPointsAreNamed(t *testing.T) {
 		changes, _, err := Compare(s, s, false)
 		if err != nil || len(changes) == 0 || !strings.HasPrefix(changes[0].What, want) {
 			t.Errorf("%s: %v, %+v", over, err, changes)
+		}
+	}
+}
+
+// TestCompareLooksAtEveryPart: one part alike says nothing of the others.
+func TestCompareLooksAtEveryPart(t *testing.T) {
+	modes := func(change func(*ModesResult)) *ModesResult {
+		a, b := result(10, 11, 12), result(20, 21, 22)
+		b.Mode = None
+		m := &ModesResult{Runs: []*Result{a, b}, WAL: &WALResult{LogCommit: "dsync"}}
+		change(m)
+		return m
+	}
+	sweep := func(values ...int) *SweepResult {
+		r := &SweepResult{Over: "clients"}
+		for _, v := range values {
+			r.Points = append(r.Points, Point{Value: v, Run: result(10)})
+		}
+		return r
+	}
+	slow := sweep(1, 4)
+	slow.Points[1].Run.Backend = "threads"
+	same := modes(func(*ModesResult) {})
+	for what, c := range map[string]struct {
+		a, b any
+		says string
+	}{
+		"a mode's backend": {same, modes(func(m *ModesResult) { m.Runs[1].Backend = "threads" }), "backend in use"},
+		"the log":          {same, modes(func(m *ModesResult) { m.WAL.LogCommit = "flush" }), "in use"},
+		"a mode less":      {same, modes(func(m *ModesResult) { m.Runs = m.Runs[:1] }), "modes: "},
+		"a point's":        {sweep(1, 4), slow, "backend in use"},
+		"a point less":     {sweep(1, 4), sweep(1), "points: "},
+		"no point":         {sweep(1), sweep(4), "points: "},
+	} {
+		_, differ, err := Compare(c.a, c.b, false)
+		if !errors.Is(err, ErrDifferent) || len(differ) != 1 || !strings.Contains(differ[0], c.says) {
+			t.Errorf("%s: %v, %v", what, differ, err)
+		}
+		if _, differ, err := Compare(c.a, c.a, false); err != nil {
+			t.Errorf("%s against itself: %v, %v", what, differ, err)
+		}
+	}
+}
+
+// TestTailsNeedCalls: the p99.9 of 500 calls is their maximum, and is not shown or compared as more.
+func TestTailsNeedCalls(t *testing.T) {
+	for n, want := range map[int64]string{50: "--", 99: "--", 100: "x-", 999: "x-", 1000: "xx"} {
+		l := Latency{Count: n, P99: 1, P999: 2, Max: 3}
+		show := func(float64) string { return "x" }
+		if got := l.p99(show) + l.p999(show); got != want {
+			t.Errorf("%d calls: %q, want %q", n, got, want)
+		}
+		r := result(10, 11)
+		w := &WALResult{Repeats: []WALInterval{{Latency: l}}}
+		for i := range r.Repeats {
+			r.Repeats[i].Latency.Count = 5000
+		}
+		r.Repeats[1].Latency = l
+		for _, changes := range [][]Change{runChanges("", r, result(10)), runChanges("", r, r), logChanges("", w, w)} {
+			got := ""
+			for _, p := range []string{"latency p99", "latency p99.9"} {
+				mark := "-"
+				for _, c := range changes {
+					if c.What == p {
+						mark = "x"
+					}
+				}
+				got += mark
+			}
+			if got != want && len(changes) > 0 && changes[0].N != [2]int{2, 1} || changes[0].N == [2]int{2, 1} && got != "--" {
+				t.Errorf("%d calls: %q is compared, want %q (%v repeats)", n, got, want, changes[0].N)
+			}
+		}
+	}
+}
+
+func TestByChance(t *testing.T) {
+	for n, want := range map[[2]int]float64{{3, 3}: 10, {5, 5}: 126, {3, 5}: 28, {2, 9}: 0} {
+		if got := byChance(n); math.Abs(got-want) > 1e-9 {
+			t.Errorf("%v: one in %v, want %v", n, got, want)
 		}
 	}
 }

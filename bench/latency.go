@@ -50,11 +50,26 @@ func latency(h *hdrhistogram.Histogram, curve bool) Latency {
 		return l
 	}
 	for _, p := range curvePoints {
-		// A quantile nothing was counted beyond says no more than the maximum.
-		if p < 100 && float64(l.Count)*(1-p/100) < 1 {
+		if p < 100 && !l.reaches(p) {
 			continue
 		}
 		l.Curve = append(l.Curve, [2]float64{p, us(h.ValueAtQuantile(p))})
 	}
 	return l
+}
+
+// reaches reports whether anything was counted beyond percentile p: if not, that says no more than the
+// maximum does.
+func (l *Latency) reaches(p float64) bool { return float64(l.Count)*(100-p) >= 100-1e-6 }
+
+// p99 and p999 show the two in a unit of the caller's; "-" where they are only the maximum.
+func (l *Latency) p99(show func(us float64) string) string { return l.tail(99, l.P99, show) }
+
+func (l *Latency) p999(show func(us float64) string) string { return l.tail(99.9, l.P999, show) }
+
+func (l *Latency) tail(p, us float64, show func(us float64) string) string {
+	if !l.reaches(p) {
+		return "-"
+	}
+	return show(us)
 }

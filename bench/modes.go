@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 )
 
 // ModesResult is several modes measured side by side: what the bare command shows.
@@ -56,10 +57,21 @@ func (m *ModesResult) rows() [][]string {
 		s := r.Spread
 		rows = append(rows, []string{
 			string(r.Mode), Count(r.PagesPerSecond), Count(s.PagesPerSecond.Min), Count(s.PagesPerSecond.Max), Count(r.Bound), Percent(r.Efficiency),
-			ms(r.Latency.P50), ms(r.Latency.P99), ms(r.Latency.P999), fmt.Sprintf("%.1f", r.CPU), fmt.Sprintf("%.2f", r.DeviceBytes), ok,
+			ms(r.Latency.P50), r.Latency.p99(ms), r.Latency.p999(ms), fmt.Sprintf("%.1f", r.CPU), fmt.Sprintf("%.2f", r.DeviceBytes), ok,
 		})
 	}
 	return rows
+}
+
+// measured names the modes of which there are figures.
+func (m *ModesResult) measured() string {
+	var s []string
+	for _, r := range m.Runs {
+		if len(r.Repeats) > 0 {
+			s = append(s, string(r.Mode))
+		}
+	}
+	return strings.Join(s, ", ")
 }
 
 // find returns the run of a mode, or nil.

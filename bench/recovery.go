@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"time"
 
@@ -144,6 +145,9 @@ func (c *RecoveryConfig) crash(ctx context.Context, root *scratch, m Mode, logBy
 	dir, err := root.sub(fmt.Sprintf("recovery-%d", time.Now().UnixNano()))
 	if err != nil {
 		return x, err
+	}
+	if !c.Keep { // or all crashes together would need room
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
 	o := untorn.Options{Dir: dir, Backend: c.Backend}
 	o.ImageCodec, _ = codecs.ByName(c.ImageCodec) // validated

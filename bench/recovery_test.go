@@ -3,13 +3,19 @@ package bench
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 )
 
 // TestRecovery: what is measured is a recovery, of the log it was asked for.
 func TestRecovery(t *testing.T) {
-	r, err := Recovery(context.Background(), RecoveryConfig{Dir: t.TempDir(), LogBytes: []int64{4 << 20}, Modes: []Mode{Doublewrite, FullPage}}, nil)
+	dir := t.TempDir()
+	r, err := Recovery(context.Background(), RecoveryConfig{Dir: dir, LogBytes: []int64{4 << 20}, Modes: []Mode{Doublewrite, FullPage}}, func(what string, _ float64) {
+		if left, err := filepath.Glob(filepath.Join(dir, "*", "recovery-*")); err != nil || len(left) > 0 {
+			t.Errorf("%s: still there: %v, %v", what, left, err)
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -182,7 +182,7 @@ func (r *SweepResult) rows() [][]string {
 	}
 	ms := func(us float64) string { return fmt.Sprintf("%.2f", us/1e3) }
 	return rowsOf(r.Points, r.Over, "mode", "pages/s", head, func(x *Result) []string {
-		row := []string{ms(x.Latency.P50), ms(x.Latency.P99), ms(x.Latency.P999), fmt.Sprintf("%.1f", x.CPU), "-"}
+		row := []string{ms(x.Latency.P50), x.Latency.p99(ms), x.Latency.p999(ms), fmt.Sprintf("%.1f", x.CPU), "-"}
 		if us, by := blocked(x.Time); us >= 0.01*x.Latency.Mean {
 			row[4] = fmt.Sprintf("%s, %s", Count(us), by.Where)
 		}

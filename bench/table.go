@@ -187,7 +187,7 @@ func (r *Result) figures() [][2]string {
 }
 
 func latencyText(l *Latency) string {
-	return fmt.Sprintf("p50 %s, p90 %s, p99 %s, p99.9 %s, max %s", Micros(l.P50), Micros(l.P90), Micros(l.P99), Micros(l.P999), Micros(l.Max))
+	return fmt.Sprintf("p50 %s, p90 %s, p99 %s, p99.9 %s, max %s", Micros(l.P50), Micros(l.P90), l.p99(Micros), l.p999(Micros), Micros(l.Max))
 }
 
 // timeRows say where the time of a page goes.

@@ -68,7 +68,7 @@ func (r *LimitResult) latencyRows() [][]string {
 }
 
 func latencyRow(name string, l *Latency) []string {
-	return []string{name, Count(l.P50), Count(l.P90), Count(l.P99), Count(l.P999), Count(l.Max)}
+	return []string{name, Count(l.P50), Count(l.P90), l.p99(Count), l.p999(Count), Count(l.Max)}
 }
 
 // syncRows has a row for each way and a column for each size: the median, with the p99 behind it.

@@ -199,7 +199,7 @@ func (r *WALSweepResult) rows() [][]string {
 	head := []string{"p50 us", "p99 us", "p99.9 us", "CPU us", "a group", "blocked us"}
 	return rowsOf(r.Points, r.Over, "commit", "records/s", head, func(x *WALResult) []string {
 		return []string{
-			Count(x.Latency.P50), Count(x.Latency.P99), Count(x.Latency.P999),
+			Count(x.Latency.P50), x.Latency.p99(Count), x.Latency.p999(Count),
 			fmt.Sprintf("%.2f", x.CPU), fmt.Sprintf("%.1f", x.RecordsPerGroup), dash(x.BlockedPerRecord),
 		}
 	})
