@@ -39,6 +39,10 @@ func (r *run) giveUp(ctx context.Context, pt *sim.Point, c sim.Choice, exp *expe
 	let.tail, let.ahead, let.proven = true, true, point
 	let.damaged, let.olderOf = maps.Clone(let.damaged), maps.Clone(let.olderOf)
 	m.allowImages(&let, func(n pageName) pageKey { return seen.key(n) }, seen)
+	if r.p.trouble == diskFull && errors.Is(t.err, untorn.ErrNoSpace) { // it needs a segment more
+		t.leave(d, buf)
+		return
+	}
 	if t.err == nil {
 		hit.ofRevived(&let, exp, seen, t.seen)
 	}
