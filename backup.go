@@ -14,6 +14,7 @@ import (
 	"github.com/untorn/untorn/fsys"
 	"github.com/untorn/untorn/page"
 	"github.com/untorn/untorn/ring"
+	"github.com/untorn/untorn/stages"
 	"github.com/untorn/untorn/super"
 	"github.com/untorn/untorn/walstage"
 )
@@ -186,6 +187,9 @@ func (b *backup) run(ctx context.Context) error {
 	st := now.Clone()
 	st.Clean, st.Recoveries, st.Recovering = false, 0, 0
 	st.Redo, st.Payload = was.Redo, was.Payload
+	if e.o.Mutants.Has(stages.BackupRedo) {
+		st.Redo.LSN = end
+	}
 	st.Durable = super.EpochLSN{Epoch: st.Epoch, LSN: end}
 	for i := range st.Files {
 		st.Files[i].Path, st.Files[i].Device = "", false

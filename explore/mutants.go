@@ -82,6 +82,12 @@ var tunings = map[string]tune{
 		at(LogCommit, BeforeDWB)(p, rng)
 		p.async(700)
 	},
+	"follow-early": func(p *profile, rng *rand.Rand) {
+		at(LogCommit)(p, rng)
+		p.follow, p.opts.Commit = followAuto, walstage.CommitFlush
+	},
+	"backup-redo":    backups,
+	"recover-reuses": func(p *profile, rng *rand.Rand) { calm(p, rng); p.rot, p.rotten = 1, []rotKind{rotAny} },
 	LinkedShortWrite: func(p *profile, rng *rand.Rand) { calm(p, rng); p.trouble = shortWrite; p.disk.LinkedShortWrite = true },
 }
 
@@ -96,6 +102,12 @@ func modeOf(mutant string) untorn.Mode {
 		return untorn.ModeFullpage
 	}
 	return untorn.ModeDoublewrite
+}
+
+// backups has copies made and opened.
+func backups(p *profile, rng *rand.Rand) {
+	calm(p, rng)
+	p.backups, p.steps, p.clients, p.sessions = true, 24, 3, 1
 }
 
 // images looks at destinations under way in mode fullpage.

@@ -37,6 +37,9 @@ const (
 	ImageRace                             // fullpage: an image and its bit are not one step
 	LSNFirst                              // a page's LSN is believed before its checksum
 	AsyncUnbounded                        // commit policy async: appends pass over its bounds
+	FollowEarly                           // I4: a subscriber is handed records that are written, not flushed
+	BackupRedo                            // a backup claims that a replay of it begins at its end
+	RecoverReuses                         // a log given up from a point on goes on in LSNs that were given up
 )
 
 var mutantNames = map[string]Mutant{
@@ -50,6 +53,7 @@ var mutantNames = map[string]Mutant{
 	"sub-block-group": SubBlockGroup, "no-dir-sync": NoDirSync, "zombie-writes": ZombieWrites,
 	"lsn-before-checksum": LSNFirst, "async-unbounded": AsyncUnbounded,
 	"image-skipped": ImageSkipped, "image-race": ImageRace,
+	"follow-early": FollowEarly, "backup-redo": BackupRedo, "recover-reuses": RecoverReuses,
 }
 
 // Has reports whether x is in the set.

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/untorn/untorn/page"
+	"github.com/untorn/untorn/stages"
 )
 
 // Cursor reads the durable records from a position on, in order, and goes on as the log grows. It
@@ -26,7 +27,24 @@ type Cursor struct {
 // Cursor begins at the first record that starts at or after from.
 func (l *Log) Cursor(from page.LSN) *Cursor {
 	s := l.source()
+	if l.o.Mutants.Has(stages.FollowEarly) {
+		s.limit = l.reaped
+	}
 	return &Cursor{s: s, w: newWalker(s.o, readAhead), from: from}
+}
+
+// reaped is how far the log is written, flushed or not.
+func (l *Log) reaped() page.LSN {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lsn := l.Durable()
+	for _, g := range l.queue {
+		if !g.reaped.Load() {
+			break
+		}
+		lsn = g.end
+	}
+	return lsn
 }
 
 // Ready reports whether Next has a record without reading.

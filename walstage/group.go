@@ -2,10 +2,12 @@ package walstage
 
 import (
 	"hash/crc32"
+	"sync/atomic"
 	"time"
 
 	"github.com/untorn/untorn/page"
 	"github.com/untorn/untorn/ring"
+	"github.com/untorn/untorn/stages"
 )
 
 // group is one group on its way to the disk, in a buffer of its own that is written as it is. It
@@ -24,8 +26,9 @@ type group struct {
 	born    time.Time // when its first record was accepted
 	end     page.LSN  // of the last record
 
-	wanted  bool // somebody waits for it: write it as soon as the depth allows
-	written bool // complete, but an earlier group may not be
+	wanted  bool        // somebody waits for it: write it as soon as the depth allows
+	written bool        // complete, but an earlier group may not be
+	reaped  atomic.Bool // its write has completed; kept for stages.FollowEarly alone
 	waiters []*waiter
 	op      ring.Op
 }
@@ -41,6 +44,7 @@ func (g *group) reset(s *segment, off int64, limit int) {
 	g.limit, g.fill, g.size = limit, groupHeaderSize, 0
 	g.records, g.crc, g.end = 0, 0, g.lsn
 	g.wanted, g.written = false, false
+	g.reaped.Store(false)
 }
 
 // put adds a record that fits.
@@ -69,6 +73,7 @@ func (g *group) write(o *Options, method Commit) (took time.Duration, err error)
 	if err := o.Ring.Do(&g.op); err != nil {
 		return 0, g.seg.err("write group", g.off, err)
 	}
+	g.reaped.Store(o.Mutants.Has(stages.FollowEarly))
 	if method == CommitFlush {
 		// The write has been reaped, so this flush covers it (I1).
 		g.op = ring.Op{Kind: ring.DataSync, File: g.seg.file}

@@ -140,6 +140,10 @@ func (d *Dir) behind(w *walker, t *Tail, c *Cut) bool {
 		t.at, w.linked, w.epoch = place{s, int64(d.o.Block)}, false, s.epoch
 		return true
 	}
+	if d.o.Mutants.Has(stages.RecoverReuses) {
+		low := *c
+		low.To, c = t.at.seg.end(), &low
+	}
 	t.Cut, t.Reason, t.Epoch = c, ErrCut, w.epoch
 	t.End = c.To + page.LSN(d.o.Block)
 	return false
