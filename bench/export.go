@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"reflect"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -167,7 +166,6 @@ func named(pairs ...any) string {
 // benchstat.
 func WriteGoBench(w io.Writer, runs []*Result, logs ...*WALResult) error {
 	o := &writer{w: w}
-	o.printf("goos: %s\ngoarch: %s\npkg: github.com/untorn/untorn/bench\n", runtime.GOOS, runtime.GOARCH)
 	var host *Host
 	switch {
 	case len(runs) > 0:
@@ -175,9 +173,7 @@ func WriteGoBench(w io.Writer, runs []*Result, logs ...*WALResult) error {
 	case len(logs) > 0:
 		host = &logs[0].Host
 	}
-	if host != nil && host.CPU != "" {
-		o.printf("cpu: %s\n", host.CPU)
-	}
+	o.goBenchHead(host)
 	for _, r := range runs {
 		for _, in := range r.Repeats {
 			o.printf("BenchmarkRun/%s-%d %d %.1f ns/op %.0f pages/s %.4f efficiency %.1f p50-us %.1f p99-us %.2f cpu-us/page %.4f allocs/page",

@@ -112,6 +112,8 @@ type LimitResult struct {
 	Command     []string    `json:"command"`
 	Meaning     string      `json:"meaning"`
 	Started     string      `json:"started"`
+
+	values map[string][]float64 // of each round
 }
 
 // FlushAfter is the latency of a flush with so many pages before it.
@@ -261,7 +263,7 @@ func (l *limiter) step(what string) {
 }
 
 func (l *limiter) finish(r *LimitResult) {
-	r.Spread = map[string]MinMedMax{}
+	r.Spread, r.values = map[string]MinMedMax{}, l.values
 	for k, v := range l.values {
 		r.Spread[k] = minMedMax(v)
 	}

@@ -67,6 +67,27 @@ func TestLimitEndToEnd(t *testing.T) {
 	empty(t, dir)
 }
 
+// TestGoBenchOfEveryRound: a line for each measurement, which benchstat needs several of.
+func TestGoBenchOfEveryRound(t *testing.T) {
+	l := limitOf()
+	l.values = map[string][]float64{"random": {40_000, 50_000}, "sequential": {1000}}
+	var b strings.Builder
+	if err := errors.Join(l.WriteGoBench(&b), recoveryOf().WriteGoBench(&b)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"BenchmarkLimit/kind=random/page=16384/depth=32/batch=64-0 1 25000.0 ns/op 40000 pages/s\n",
+		"BenchmarkLimit/kind=random/page=16384/depth=32/batch=64-0 1 20000.0 ns/op 50000 pages/s\n",
+		"BenchmarkLimit/kind=sequential/page=16384/depth=32/batch=64-0 1 15625.0 ns/op 64000 pages/s\n",
+		"BenchmarkRecovery/mode=fullpage/page=16384/log=1048576-0 1 500000000 ns/op 0 log-B/s 100000000 replay-ns\n",
+		"BenchmarkRecovery/mode=fullpage/page=16384/log=1048576-0 1 700000000 ns/op",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no line %q in\n%s", want, b.String())
+		}
+	}
+}
+
 // TestLimitInterrupted: what was not measured is in no line, least of all as 0.
 func TestLimitInterrupted(t *testing.T) {
 	c := LimitConfig{Dir: t.TempDir(), SizeBytes: 4 << 20, Duration: 40 * time.Millisecond, Repeat: 3, Depths: []int{1, 2}}
@@ -94,6 +115,10 @@ func TestLimitInterrupted(t *testing.T) {
 	}
 	if err := r.WriteHTML(io.Discard); err != nil {
 		t.Fatal(err)
+	}
+	var lines strings.Builder
+	if err := r.WriteGoBench(&lines); err != nil || strings.Count(lines.String(), "BenchmarkLimit/") != 5 {
+		t.Errorf("%v: of one round of five measurements:\n%s", err, lines.String())
 	}
 	// One round is one measurement, however many were asked for.
 	changes, _, err := Compare(r, r, false)

@@ -9,7 +9,7 @@ import (
 
 func runLimit(ctx context.Context, c *call) error {
 	var o bench.LimitConfig
-	var jsonTo, htmlTo, depths string
+	var jsonTo, htmlTo, gobenchTo, depths string
 	c.fs.StringVar(&o.Dir, "dir", "", "")
 	c.fs.Var(small{&o.PageBytes}, "page", "")
 	c.fs.IntVar(&o.Batch, "batch", 0, "")
@@ -24,6 +24,7 @@ func runLimit(ctx context.Context, c *call) error {
 	c.fs.Uint64Var(&o.Seed, "seed", 1, "")
 	c.fs.StringVar(&jsonTo, "json", "", "")
 	c.fs.StringVar(&htmlTo, "html", "", "")
+	c.fs.StringVar(&gobenchTo, "gobench", "", "")
 	c.backend(&o.Backend)
 	if err := c.parse(0); err != nil {
 		return err
@@ -39,7 +40,7 @@ func runLimit(ctx context.Context, c *call) error {
 		return err
 	}
 	r.Command = c.line
-	return errors.Join(err, c.report(jsonTo, r, r.WriteText), c.write(htmlTo, r.WriteHTML))
+	return errors.Join(err, c.report(jsonTo, r, r.WriteText), c.write(htmlTo, r.WriteHTML), c.write(gobenchTo, r.WriteGoBench))
 }
 
 func runCompare(_ context.Context, c *call) error {

@@ -9,7 +9,7 @@ import (
 
 func runRecovery(ctx context.Context, c *call) error {
 	var o bench.RecoveryConfig
-	var jsonTo, modes, logs string
+	var jsonTo, gobenchTo, modes, logs string
 	c.fs.StringVar(&o.Dir, "dir", "", "")
 	c.fs.StringVar(&modes, "mode", "", "")
 	c.fs.StringVar(&logs, "logs", "", "")
@@ -18,6 +18,7 @@ func runRecovery(ctx context.Context, c *call) error {
 	c.fs.IntVar(&o.Repeat, "repeat", 0, "")
 	c.fs.BoolVar(&o.Keep, "keep", false, "")
 	c.fs.StringVar(&jsonTo, "json", "", "")
+	c.fs.StringVar(&gobenchTo, "gobench", "", "")
 	c.backend(&o.Backend)
 	if err := c.parse(0); err != nil {
 		return err
@@ -37,5 +38,5 @@ func runRecovery(ctx context.Context, c *call) error {
 		return err
 	}
 	r.Command = c.line
-	return errors.Join(err, c.report(jsonTo, r, r.WriteText))
+	return errors.Join(err, c.report(jsonTo, r, r.WriteText), c.write(gobenchTo, r.WriteGoBench))
 }

@@ -216,6 +216,7 @@ const helpLimit = `untornbench limit asks the drive what it can do, through the 
 usage: untornbench limit [-dir D] [-page 16KiB] [-batch N] [-depth 32] [-depths 1,8,32,128]
          [-size 512MiB] [-duration 400ms] [-repeat 3] [-sync] [-no-fio]
          [-backend auto|uring|threads|buffered] [-seed 1] [-keep] [-json FILE] [-html FILE]
+         [-gobench FILE]
 
   -page N          bytes of a random write (default 16KiB)
   -batch N         pages a flush, and pages of a sequential write (default: 1 MiB of them)
@@ -229,7 +230,7 @@ usage: untornbench limit [-dir D] [-page 16KiB] [-batch N] [-depth 32] [-depths 
                    durable is marked
   -no-fio          leave fio out. Where it is installed it does the same writes to the same files in
                    the same rounds: a second opinion
-  -dir, -backend, -seed, -keep, -json, -html   as in untornbench run -h
+  -dir, -backend, -seed, -keep, -json, -html, -gobench   as in untornbench run -h
 
 The bounds
   free             1 / (1/random + 1/sequential): every page is written once in sequence and once in
@@ -267,7 +268,7 @@ const helpRecovery = `untornbench recovery measures the open after a crash, by h
 checkpoint: pages and records are written, the engine is left as a crash leaves it, and opened.
 
 usage: untornbench recovery [-dir D] [-mode M,M...] [-logs N,N...] [-page 16KiB] [-image-codec C]
-         [-repeat 1] [-backend auto|uring|threads|buffered] [-keep] [-json FILE]
+         [-repeat 1] [-backend auto|uring|threads|buffered] [-keep] [-json FILE] [-gobench FILE]
 
   -dir D           a scratch directory is made in here, and removed at the end (default: the current
                    directory)
@@ -280,6 +281,7 @@ usage: untornbench recovery [-dir D] [-mode M,M...] [-logs N,N...] [-page 16KiB]
   -repeat N        crashes of each kind, all shown (default 1)
   -keep            leave the scratch directories
   -json FILE       everything ("-" = standard output, in place of the table)
+  -gobench FILE    the figures as go test -bench prints them, for benchstat
 
 Examples
   untornbench recovery -dir /srv/data

@@ -53,7 +53,7 @@ func TestUsage(t *testing.T) {
 
 // TestHelpNamesEveryFlag keeps help and flags together.
 func TestHelpNamesEveryFlag(t *testing.T) {
-	helps := map[string]string{"run": helpRun, "sweep": helpSweep + helpRun, "wal": helpWAL, "limit": helpLimit, "compare": helpCompare, "": helpAll + helpRun}
+	helps := map[string]string{"run": helpRun, "sweep": helpSweep + helpRun, "wal": helpWAL, "limit": helpLimit, "compare": helpCompare, "recovery": helpRecovery, "": helpAll + helpRun}
 	for name, help := range helps {
 		args := []string{"-h"}
 		if name != "" {
