@@ -113,7 +113,8 @@ func Compare(a, b any, force bool) (changes []Change, differ []string, err error
 		changes = pointChanges(x.Over, x.Points, y.Points, logChanges)
 	case *RecoveryResult:
 		y := b.(*RecoveryResult)
-		differ = askedDiffers(&x.Host, &y.Host, x.Config, y.Config)
+		differ = append(askedDiffers(&x.Host, &y.Host, x.Config, y.Config),
+			became(x.Backend, y.Backend, x.DirectIO, y.DirectIO, "", "")...)
 		changes = recoveryChanges(x, y)
 	default:
 		return nil, nil, unlike

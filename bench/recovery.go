@@ -82,7 +82,12 @@ type RecoveryPoint struct {
 
 // RecoveryResult is all of them.
 type RecoveryResult struct {
-	Schema      string          `json:"schema"`
+	Schema        string `json:"schema"`
+	Backend       string `json:"backend"`
+	BackendReason string `json:"backend_reason"`
+	DirectIO      bool   `json:"direct_io"`
+	DirectReason  string `json:"direct_reason,omitempty"`
+
 	Host        Host            `json:"host"`
 	Config      RecoveryConfig  `json:"config"`
 	Points      []RecoveryPoint `json:"points"`
@@ -121,7 +126,7 @@ func Recovery(ctx context.Context, c RecoveryConfig, p Progress) (*RecoveryResul
 				p.say(fmt.Sprintf("%s, a log of %s", m, FormatBytes(n)), float64(done)/float64(all))
 				done++
 				var x RecoveryPoint
-				if x, err = c.crash(ctx, root, m, n); err != nil {
+				if x, err = c.crash(ctx, root, m, n, r); err != nil {
 					if ctx.Err() != nil {
 						r.Interrupted = true
 						err = nil
@@ -141,7 +146,7 @@ func Recovery(ctx context.Context, c RecoveryConfig, p Progress) (*RecoveryResul
 }
 
 // crash fills a log, leaves the directory as a crash would, and opens it.
-func (c *RecoveryConfig) crash(ctx context.Context, root *scratch, m Mode, logBytes int64) (x RecoveryPoint, err error) {
+func (c *RecoveryConfig) crash(ctx context.Context, root *scratch, m Mode, logBytes int64, of *RecoveryResult) (x RecoveryPoint, err error) {
 	dir, err := root.sub(fmt.Sprintf("recovery-%d", time.Now().UnixNano()))
 	if err != nil {
 		return x, err
@@ -178,7 +183,8 @@ func (c *RecoveryConfig) crash(ctx context.Context, root *scratch, m Mode, logBy
 	if err != nil {
 		return x, err
 	}
-	r := e.Report()
+	r, in := e.Report(), e.Info()
+	of.Backend, of.BackendReason, of.DirectIO, of.DirectReason = in.Backend, in.BackendReason, in.DirectIO, in.DirectReason
 	x = RecoveryPoint{Mode: m, Asked: logBytes, LogBytes: int64(r.Log.End - r.Log.Start), Images: r.Images, Restored: r.Installed, Open: time.Since(begun).Seconds()}
 	x.LogSpeed = ratio(float64(x.LogBytes), x.Open)
 	begun = time.Now()
@@ -240,7 +246,7 @@ func (r *RecoveryResult) WriteText(out io.Writer) error {
 	w := &writer{w: out}
 	w.printf("open after a crash, by the log since the last checkpoint: pages of %s\n", FormatBytes(int64(r.Config.PageBytes)))
 	writeHost(w, &r.Host)
-	w.printf("\n")
+	w.printf("backend %s (%s)%s\n\n", r.Backend, r.BackendReason, indirect(r.DirectIO, r.DirectReason))
 	rows := [][]string{{"mode", "log", "images", "pages written", "open s", "log/s", "records", "replay s"}}
 	for _, p := range r.Points {
 		rows = append(rows, []string{

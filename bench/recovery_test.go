@@ -27,6 +27,14 @@ func TestRecovery(t *testing.T) {
 			t.Errorf("%+v", p)
 		}
 	}
+	if r.Backend == "" || r.BackendReason == "" {
+		t.Errorf("backend %q (%s)", r.Backend, r.BackendReason)
+	}
+	other := *r
+	other.Backend = "another"
+	if _, differ, err := Compare(r, &other, false); !errors.Is(err, ErrDifferent) || len(differ) != 1 {
+		t.Errorf("another backend: %v, %v", differ, err)
+	}
 	var b strings.Builder
 	if err := r.WriteText(&b); err != nil || !strings.Contains(b.String(), "fullpage") {
 		t.Errorf("%v: %s", err, b.String())

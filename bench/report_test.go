@@ -152,7 +152,7 @@ func sweepOf() *SweepResult {
 
 func recoveryOf() *RecoveryResult {
 	r := &RecoveryResult{
-		Schema: SchemaRecovery, Host: full().Host, Config: RecoveryConfig{ImageCodec: "lz4", Keep: true}.withDefaults(),
+		Schema: SchemaRecovery, DirectReason: "-", Host: full().Host, Config: RecoveryConfig{ImageCodec: "lz4", Keep: true}.withDefaults(),
 		Points: []RecoveryPoint{{Mode: FullPage, Asked: 1 << 20, LogBytes: 1 << 20, Open: 0.5, Replay: 0.1}, {Mode: FullPage, Asked: 1 << 20, Open: 0.7}},
 	}
 	r.Meaning = r.meaning()
