@@ -29,7 +29,7 @@ func Create(ctx context.Context, o Options, epoch uint64) error {
 	if len(names) > 0 {
 		return &Error{Op: "create log", File: filepath.Join(o.Dir, names[0]), Err: fs.ErrExist}
 	}
-	s, err := createSegment(ctx, &o, 1, 0, epoch)
+	s, err := createSegment(ctx, &o, 1, 0, epoch, nil)
 	if err != nil {
 		return err
 	}

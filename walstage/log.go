@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"runtime/pprof"
 	"sync"
 	"sync/atomic"
@@ -141,7 +142,7 @@ func (d *Dir) Start(ctx context.Context, epoch uint64, t *Tail) (*Log, error) {
 	for range l.o.InFlight {
 		l.task("wal commit", l.worker)
 	}
-	l.supply.kick = make(chan struct{}, 1)
+	l.supply.kick, l.supply.due = make(chan struct{}, 1), math.MaxInt64
 	l.task("wal supply", l.supplier)
 	l.task("wal poison", l.watchPoison)
 	l.mu.Lock()
@@ -315,6 +316,10 @@ func (l *Log) seal() {
 	l.chain = h.crc
 	l.off += int64(g.size)
 	l.queue = append(l.queue, g)
+	if l.off >= l.supply.due {
+		l.supply.due = math.MaxInt64
+		l.supply.ask()
+	}
 }
 
 // SetWatermark sets the doublewrite watermark that later groups carry (I7). It never goes back.

@@ -47,7 +47,7 @@ func (d *Dir) Repair(ctx context.Context, t *Tail) error {
 // resume makes the segment in which a log goes on that was given up from some point on. It begins
 // above every LSN ever issued, and its number follows that of the last one kept.
 func (d *Dir) resume(ctx context.Context, t *Tail) error {
-	s, err := createSegment(ctx, &d.o, t.at.seg.seq+1, t.Cut.To, t.Cut.Epoch)
+	s, err := createSegment(ctx, &d.o, t.at.seg.seq+1, t.Cut.To, t.Cut.Epoch, nil)
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func (f *forge) add(epoch uint64, blocks int, durable page.LSN) forged {
 func (f *forge) next(epoch uint64) {
 	f.first += page.LSN(f.o.SegmentBytes)
 	f.seg, f.off = f.seg+1, 4096
-	s, err := createSegment(bg, &f.o, f.seg, f.first, epoch)
+	s, err := createSegment(bg, &f.o, f.seg, f.first, epoch, nil)
 	if err != nil {
 		f.t.Fatal(err)
 	}

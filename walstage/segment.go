@@ -291,9 +291,10 @@ func (s *segment) zero(o *Options, zeros []byte, from, to int64) error {
 
 // createSegment makes a new segment file: locked before its first write (I11), preallocated and
 // zeroed, so that a data flush later carries no metadata, and durable together with its directory
-// entry when it returns. When there is no space nothing is left behind.
-func createSegment(ctx context.Context, o *Options, seq uint64, first page.LSN,
-	epoch uint64) (_ *segment, err error) {
+// entry when it returns. pace, unless nil, is asked before each piece that is zeroed; its error ends it.
+// When there is no space, or the log is closing, nothing is left behind.
+func createSegment(ctx context.Context, o *Options, seq uint64, first page.LSN, epoch uint64,
+	pace func(done, size int64) error) (_ *segment, err error) {
 	s := &segment{name: segmentName(seq), seq: seq, size: o.SegmentBytes}
 	path := filepath.Join(o.Dir, s.name)
 	fail := func(op string, err error) error { return &Error{Op: op, File: path, Err: err} }
@@ -307,7 +308,7 @@ func createSegment(ctx context.Context, o *Options, seq uint64, first page.LSN,
 			return
 		}
 		err = errors.Join(err, f.Close())
-		if noSpace(err) {
+		if noSpace(err) || errors.Is(err, ErrClosed) {
 			err = errors.Join(err, o.FS.Remove(path))
 		}
 	}()
@@ -321,8 +322,15 @@ func createSegment(ctx context.Context, o *Options, seq uint64, first page.LSN,
 		return nil, fail("preallocate", err)
 	}
 	zeros := aligned.Zeros(int(min(zeroChunk, s.size)), o.Block)
-	if err := s.zero(o, zeros, 0, s.size); err != nil {
-		return nil, err
+	for done := int64(0); done < s.size; done += zeroChunk {
+		if pace != nil {
+			if err := pace(done, s.size); err != nil {
+				return nil, fail("zero", err)
+			}
+		}
+		if err := s.zero(o, zeros, done, min(done+zeroChunk, s.size)); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.flush(o, ring.Sync); err != nil {
 		return nil, err

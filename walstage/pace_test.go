@@ -1,0 +1,88 @@
+package walstage
+
+import (
+	"math"
+	"testing"
+	"testing/synctest"
+
+	"github.com/untorn/untorn/ring"
+)
+
+// pieces is how many zeroChunks the segments of these tests have.
+const pieces = 8
+
+// paced starts a log and returns how many pieces of the segment behind its first are zeroed.
+func paced(t *testing.T, headroom int64) (*Log, *fakeDisk, func() int) {
+	d := newFakeDisk()
+	o := small(d)
+	o.SegmentBytes, o.MaxGroup, o.Headroom = pieces*zeroChunk, pieces*zeroChunk/2, headroom
+	if err := Create(bg, o, 1); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	d.setHook(func(op *ring.Op, name string) error {
+		if op.Kind == ring.Write && len(op.Buf) == zeroChunk {
+			n++
+		}
+		return nil
+	})
+	return start(t, o, 2), d, func() int {
+		synctest.Wait()
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return n
+	}
+}
+
+// TestNextSegmentIsPaced: the next segment is made as the current one fills, twice as fast, and no
+// burst of zeros stands in the way of the commits.
+func TestNextSegmentIsPaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, _, zeroed := paced(t, 64<<10)
+		for {
+			want := min(pieces, 1+int(2*pieces*l.off/(l.cur.length-l.headroom)))
+			if n := zeroed(); n != want {
+				t.Fatalf("%d of %d bytes used: %d pieces zeroed, want %d", l.off, l.cur.length, n, want)
+			}
+			if l.off > l.cur.length/2 {
+				break
+			}
+			_, end := mustAppend(t, l, record(0, 30<<10))
+			mustWait(t, l, end)
+		}
+		if l.supply.next == nil || l.supply.due != math.MaxInt64 {
+			t.Errorf("half of the segment is used: next %v, due at %d", l.supply.next, l.supply.due)
+		}
+		mustClose(t, l)
+	})
+}
+
+// TestAwaitedSegmentIsNotPaced: an append that may not go on before there is a next segment gets it,
+// however little of the current one is used.
+func TestAwaitedSegmentIsNotPaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, _, zeroed := paced(t, pieces*zeroChunk/2)
+		if n := zeroed(); n != 1 {
+			t.Fatalf("%d pieces zeroed", n)
+		}
+		_, end := mustAppend(t, l, record(0, pieces*zeroChunk/2-200))
+		mustWait(t, l, end)
+		if n := zeroed(); n != pieces || l.supply.next == nil {
+			t.Errorf("%d pieces zeroed, next %v", n, l.supply.next)
+		}
+		mustClose(t, l)
+	})
+}
+
+// TestCloseWhileSegmentIsMade: Close does not finish a segment nobody has used, and leaves nothing of
+// it behind.
+func TestCloseWhileSegmentIsMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, d, zeroed := paced(t, 64<<10)
+		zeroed()
+		mustClose(t, l)
+		if n := zeroed(); n != 1 || len(d.names) != 1 {
+			t.Errorf("%d pieces zeroed, %d files", n, len(d.names))
+		}
+	})
+}
