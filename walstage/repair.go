@@ -11,8 +11,8 @@ import (
 
 // Repair makes what Scan found true on the disk (I8). Nothing that was read is proof of durability:
 // the page cache may hold what a failed flush lost. So the groups beyond the evidence are written
-// again, byte for byte, and flushed; then the rest of the last segment is zeroed and flushed, and
-// later segments are removed. It may crash anywhere and run again with the same result: the groups
+// again, byte for byte, and flushed; then the rest of the last segment is zeroed and flushed, the header
+// of a torn group first, and later segments are removed. It may crash anywhere and run again with the same result: the groups
 // keep their bytes, and what is discarded was judged to be no evidence.
 func (d *Dir) Repair(ctx context.Context, t *Tail) error {
 	switch {
@@ -110,12 +110,42 @@ func (d *Dir) zeroTail(ctx context.Context, t *Tail) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := d.behead(t.at); err != nil {
+		return err
+	}
 	zeros := aligned.Zeros(int(min(zeroPiece, s.length-t.at.off)), d.o.Block)
 	if err := s.zero(&d.o, zeros, t.at.off, s.length); err != nil {
 		return err
 	}
 	return s.flush(&d.o, kind)
 }
+
+// behead makes the header of the group at the end of the log unreadable before the rest of it is
+// zeroed. What a torn group lacks may be zeros: with the header still there, a crash in the middle of
+// the zeroing could make it whole, and the next recovery would keep what this one has discarded (I8).
+// The rest of the block is written as it is, so that nothing else changes if this write tears.
+func (d *Dir) behead(at place) error {
+	if at.off+int64(d.o.Block) > at.seg.length {
+		return nil
+	}
+	op := ring.Op{Kind: ring.Read, File: at.seg.file, Off: at.off, Buf: aligned.Alloc(d.o.Block, d.o.Block)}
+	if err := readError(at.seg, d.o.Ring.Do(&op), at.off); err != nil {
+		return err
+	}
+	header := op.Buf[:sector]
+	if allZero(header) {
+		return nil
+	}
+	clear(header)
+	op = ring.Op{Kind: ring.Write, File: at.seg.file, Off: at.off, Buf: op.Buf}
+	if err := d.o.Ring.Do(&op); err != nil {
+		return at.seg.err("discard group", at.off, err)
+	}
+	return at.seg.flush(&d.o, ring.DataSync)
+}
+
+// sector is the least that a drive writes whole; a group's header lies within the first.
+const sector = 512
 
 const zeroPiece = aligned.MaxZeros
 
