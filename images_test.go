@@ -199,9 +199,17 @@ func TestImagesAllocateNothing(t *testing.T) {
 		for range 20 {
 			write()
 		}
-		// What the log's own goroutines allocate is a matter of timing: less than one in eight pages.
-		if n := testing.AllocsPerRun(100, write); n >= 2 {
-			t.Errorf("codec %v: %v allocations in a call of 16 pages", codec, n)
+		// What the log's own goroutines allocate, or pools after a collection, is a matter of timing: less
+		// than one in eight pages, and an allocation on the way of a page is there every time.
+		least := testing.AllocsPerRun(100, write)
+		for range 4 {
+			if least < 2 {
+				break
+			}
+			least = min(least, testing.AllocsPerRun(100, write))
+		}
+		if least >= 2 {
+			t.Errorf("codec %v: %v allocations in a call of 16 pages", codec, least)
 		}
 		mustClose(t, e)
 	}
