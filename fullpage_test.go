@@ -51,6 +51,7 @@ func imagedWorkload(t *testing.T, d *sim.Disk, o untorn.Options, mode untorn.Mod
 		no := uint64(rng.IntN(imagedPages))
 		w := untorn.PageWrite{No: untorn.PageNo(no), Data: make([]byte, f.PageSize())}
 		fill(w.Data, no, v)
+		d.Mark(imagedMark{no, v, false}) // before the record, of which a replay makes the page
 		switch {
 		case no == imagedPages-1:
 		case v%4 == 0 && lsn[no] != 0:
@@ -62,7 +63,6 @@ func imagedWorkload(t *testing.T, d *sim.Disk, o untorn.Options, mode untorn.Mod
 			}
 			lsn[no], w.LSN = end, end
 		}
-		d.Mark(imagedMark{no, v, false})
 		p, err := f.WritePagesAsync(ctx, []untorn.PageWrite{w}, []untorn.Level{untorn.Protected, untorn.Durable}[v%2])
 		if err != nil {
 			t.Fatal(err)
