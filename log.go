@@ -45,10 +45,20 @@ func (e *Engine) AppendBatch(recs [][]byte, ends []page.LSN) ([]page.LSN, error)
 // AppendSync is Append, and returns when the record is durable, whatever the commit policy: start and
 // end are valid also when waiting failed, and the error says whether the record may become durable.
 func (e *Engine) AppendSync(ctx context.Context, rec []byte) (start, end page.LSN, err error) {
-	if start, end, err = e.Append(rec); err != nil {
-		return 0, 0, err
+	if err := e.enter(true); err != nil {
+		return 0, 0, &Error{Op: "append", Err: err}
 	}
-	return start, end, e.WaitDurable(ctx, end)
+	defer e.gate.leave()
+	start, end, err = e.log.AppendSync(ctx, rec)
+	if end == 0 {
+		return 0, 0, e.logError("append", 0, err)
+	}
+	e.movedOn()
+	e.ckpt.grown(end)
+	if err != nil {
+		return start, end, e.logError("wait", end, err)
+	}
+	return start, end, nil
 }
 
 // Commit returns when the caller may tell others that the record ending at lsn is committed, as

@@ -25,6 +25,7 @@ type appender struct {
 
 	e     *untorn.Engine
 	id    int
+	sync  bool // commits by AppendSync
 	rec   []byte
 	last  uint64 // number of its last record that was acknowledged
 	sched schedule
@@ -34,7 +35,7 @@ type appender struct {
 }
 
 func newAppender(e *untorn.Engine, id int, c *WALConfig) *appender {
-	return &appender{e: e, id: id, rec: walRecord(id, 0, c.Zeros, make([]byte, c.RecordBytes)), step: newStepper(ofWrites)}
+	return &appender{e: e, id: id, sync: c.Commit == "sync", rec: walRecord(id, 0, c.Zeros, make([]byte, c.RecordBytes)), step: newStepper(ofWrites)}
 }
 
 // reset makes it ready for another interval.
@@ -73,11 +74,7 @@ func (k *appender) run(ctx context.Context, ph *atomic.Int32, stop <-chan struct
 			}
 		}
 		binary.LittleEndian.PutUint64(k.rec[8:], k.last+1)
-		_, end, err := k.e.Append(k.rec)
-		if err != nil {
-			return err
-		}
-		if err := k.e.Commit(ctx, end); err != nil {
+		if err := k.commit(ctx); err != nil {
 			return err
 		}
 		k.last++
@@ -89,6 +86,19 @@ func (k *appender) run(ctx context.Context, ph *atomic.Int32, stop <-chan struct
 		}
 	}
 	return nil
+}
+
+// commit appends a record as a caller would under the policy.
+func (k *appender) commit(ctx context.Context) error {
+	if k.sync {
+		_, _, err := k.e.AppendSync(ctx, k.rec)
+		return err
+	}
+	_, end, err := k.e.Append(k.rec)
+	if err != nil {
+		return err
+	}
+	return k.e.Commit(ctx, end)
 }
 
 func (k *appender) timed(took time.Duration) {

@@ -21,6 +21,11 @@ func (l *Log) WaitDurable(ctx context.Context, lsn page.LSN) error {
 		return &WaitError{LSN: lsn, MayBecomeDurable: true, Err: err}
 	}
 	l.mu.Lock()
+	return l.await(ctx, lsn)
+}
+
+// await is WaitDurable with the mutex held, which it releases.
+func (l *Log) await(ctx context.Context, lsn page.LSN) error {
 	for {
 		if l.Durable() >= lsn {
 			l.mu.Unlock()

@@ -170,6 +170,29 @@ func (l *Log) task(name string, run func()) {
 // while its bounds say so; a record larger than LossBytes is durable when Append returns, and if that
 // fails the error is a *WaitError: it may be in the log or not.
 func (l *Log) Append(kind uint8, rec []byte) (start, end page.LSN, err error) {
+	if start, end, err = l.add(kind, rec); err != nil {
+		return 0, 0, err
+	}
+	l.mu.Unlock()
+	return start, end, l.settleLarge(frameSize+len(rec), end)
+}
+
+// AppendSync is Append of a user's record and WaitDurable, with the mutex taken once for both: many
+// callers at a time are seldom in each other's way then. start and end are 0 if the record was
+// refused, and valid also when the wait failed.
+func (l *Log) AppendSync(ctx context.Context, rec []byte) (start, end page.LSN, err error) {
+	if start, end, err = l.add(0, rec); err != nil {
+		return 0, 0, err
+	}
+	if err := ctx.Err(); err != nil {
+		l.mu.Unlock()
+		return start, end, &WaitError{LSN: end, MayBecomeDurable: true, Err: err}
+	}
+	return start, end, l.await(ctx, end)
+}
+
+// add puts a record into the open group. The mutex is held when it returns without an error.
+func (l *Log) add(kind uint8, rec []byte) (start, end page.LSN, err error) {
 	if len(rec) == 0 {
 		return 0, 0, l.refuse("append", ErrEmpty)
 	}
@@ -187,8 +210,7 @@ func (l *Log) Append(kind uint8, rec []byte) (start, end page.LSN, err error) {
 	l.stats.Records++
 	l.stats.RecordBytes += uint64(len(rec))
 	l.took(g, frameSize+len(rec))
-	l.mu.Unlock()
-	return start, end, l.settleLarge(frameSize+len(rec), end)
+	return start, end, nil
 }
 
 // AppendBatch adds user records that become durable together or not at all, and appends their ends

@@ -35,11 +35,8 @@ func (u *untornLog) redo(context.Context, *untorn.Pace) (page.LSN, []byte, error
 }
 
 func (u *untornLog) commit(j *job) error {
-	_, end, err := u.e.Append(j.vals[0])
-	if err != nil {
-		return err
-	}
-	return u.e.WaitDurable(context.Background(), end)
+	_, _, err := u.e.AppendSync(context.Background(), j.vals[0])
+	return err
 }
 
 func (u *untornLog) close() error { return u.e.Close(context.Background()) }
