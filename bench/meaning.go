@@ -139,10 +139,16 @@ func (m *ModesResult) meaning() string {
 
 // meaning of a measurement of the log.
 func (r *WALResult) meaning() string {
-	after := fmt.Sprintf("a record is durable %s after its append at the median, %s at p99, where a bare DSYNC write takes %s",
-		Micros(r.Latency.P50), Micros(r.Latency.P99), Micros(r.Bare.P50))
+	from := "its append began"
+	if r.Config.Rate > 0 || r.Overload != nil {
+		from = "its append was meant to begin"
+	}
+	after := fmt.Sprintf("a record is durable %s after %s at the median, %s at p99", Micros(r.Latency.P50), from, Micros(r.Latency.P99))
 	if r.Commit != "sync" {
-		after = fmt.Sprintf("an append takes %s at the median, %s at p99, and does not wait until it is durable", Micros(r.Latency.P50), Micros(r.Latency.P99))
+		after = fmt.Sprintf("a record is accepted %s after %s at the median, %s at p99, and nobody waits until it is durable",
+			Micros(r.Latency.P50), from, Micros(r.Latency.P99))
+	} else if r.Bare.P50 > 0 {
+		after += fmt.Sprintf(", where a bare DSYNC write takes %s", Micros(r.Bare.P50))
 	}
 	reaches := ""
 	if r.Bound > 0 && r.Config.Rate == 0 && r.Overload == nil {
