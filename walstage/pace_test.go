@@ -86,3 +86,50 @@ func TestCloseWhileSegmentIsMade(t *testing.T) {
 		}
 	})
 }
+
+// TestSpareEndsPacing: a truncation while the next segment is being made has its segments used again
+// and removed at once, in a log that nobody appends to any more.
+func TestSpareEndsPacing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, d, zeroed := paced(t, 64<<10)
+		for l.cur.seq < 3 {
+			_, end := mustAppend(t, l, record(0, 30<<10))
+			mustWait(t, l, end)
+		}
+		before := zeroed()
+		if l.supply.next != nil {
+			t.Fatal("the next segment is there already")
+		}
+		if err := l.TruncateBefore(l.Durable()); err != nil {
+			t.Fatal(err)
+		}
+		if n := zeroed(); n != before || l.supply.next == nil || len(d.names) != 3 {
+			t.Errorf("%d pieces zeroed after %d, next %v, %d files", n, before, l.supply.next, len(d.names))
+		}
+		if s := l.Stats(); s.Recycled != 1 || s.Created != 2 {
+			t.Errorf("%d recycled, %d created", s.Recycled, s.Created)
+		}
+		mustClose(t, l)
+	})
+}
+
+// TestPressureIsToldWhilePacing: who is to take a checkpoint hears of it now.
+func TestPressureIsToldWhilePacing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, _, zeroed := paced(t, 64<<10)
+		zeroed()
+		l.mu.Lock()
+		l.flow.limit = 16 * 4096
+		told := 0
+		l.o.Event = func(e Event) { told++ }
+		l.mu.Unlock()
+		for range 4 {
+			_, end := mustAppend(t, l, record(0, 14<<10))
+			mustWait(t, l, end)
+		}
+		if n := zeroed(); n != 1 || told == 0 {
+			t.Errorf("told %d times, %d pieces zeroed", told, n)
+		}
+		mustClose(t, l)
+	})
+}

@@ -292,7 +292,7 @@ func (s *segment) zero(o *Options, zeros []byte, from, to int64) error {
 // createSegment makes a new segment file: locked before its first write (I11), preallocated and
 // zeroed, so that a data flush later carries no metadata, and durable together with its directory
 // entry when it returns. pace, unless nil, is asked before each piece that is zeroed; its error ends it.
-// When there is no space, or the log is closing, nothing is left behind.
+// When there is no space, or pace has ended it, nothing is left behind.
 func createSegment(ctx context.Context, o *Options, seq uint64, first page.LSN, epoch uint64,
 	pace func(done, size int64) error) (_ *segment, err error) {
 	s := &segment{name: segmentName(seq), seq: seq, size: o.SegmentBytes}
@@ -308,7 +308,7 @@ func createSegment(ctx context.Context, o *Options, seq uint64, first page.LSN, 
 			return
 		}
 		err = errors.Join(err, f.Close())
-		if noSpace(err) || errors.Is(err, ErrClosed) {
+		if noSpace(err) || errors.Is(err, ErrClosed) || errors.Is(err, errSpare) {
 			err = errors.Join(err, o.FS.Remove(path))
 		}
 	}()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/untorn/untorn/page"
@@ -200,14 +201,22 @@ func (l *Log) pace(done, size int64) error {
 			return nil
 		}
 		l.supply.due = due
+		spare := l.spareIndex() >= 0
 		l.mu.Unlock()
+		if spare {
+			return errSpare
+		}
 		select {
-		case <-l.supply.kick: // whatever else it was for is seen to once the segment is made
+		case <-l.supply.kick:
+			l.tell()
 		case <-l.stop:
 			return ErrClosed
 		}
 	}
 }
+
+// errSpare ends the making of a segment when a truncation has left one to use again.
+var errSpare = errors.New("a spare segment is there")
 
 // finishSupply takes the outcome of a step. Out of space leaves the log healthy; anything else that
 // fails is a failure on a durability path (I5). A refusal that a truncation since may have overtaken
@@ -217,7 +226,9 @@ func (l *Log) finishSupply(made *segment, err error, freed int) bool {
 	defer l.mu.Unlock()
 	defer l.room.Broadcast()
 	switch {
-	case errors.Is(err, ErrClosed): // by pace
+	case errors.Is(err, ErrClosed): // by pace, as is the next
+	case errors.Is(err, errSpare):
+		return true
 	case err == nil && made != nil:
 		l.supply.next, l.supply.refused = made, nil
 		l.supply.awaited = false
@@ -239,15 +250,20 @@ func (l *Log) finishSupply(made *segment, err error, freed int) bool {
 
 // takeSpare takes the oldest spare segment that no reader holds.
 func (l *Log) takeSpare() *segment {
+	i := l.spareIndex()
+	if i < 0 {
+		return nil
+	}
+	s := l.supply.spare[i]
+	l.supply.spare = append(l.supply.spare[:i:i], l.supply.spare[i+1:]...)
+	return s
+}
+
+// spareIndex finds it. Nobody takes hold of a spare segment again.
+func (l *Log) spareIndex() int {
 	l.segs.mu.Lock()
 	defer l.segs.mu.Unlock()
-	for i, s := range l.supply.spare {
-		if s.refs == 0 {
-			l.supply.spare = append(l.supply.spare[:i:i], l.supply.spare[i+1:]...)
-			return s
-		}
-	}
-	return nil
+	return slices.IndexFunc(l.supply.spare, func(s *segment) bool { return s.refs == 0 })
 }
 
 func (s *segments) count() int {
