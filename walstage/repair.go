@@ -12,8 +12,8 @@ import (
 // Repair makes what Scan found true on the disk (I8). Nothing that was read is proof of durability:
 // the page cache may hold what a failed flush lost. So the groups beyond the evidence are written
 // again, byte for byte, and flushed; then the rest of the last segment is zeroed and flushed, the header
-// of a torn group first, and later segments are removed. It may crash anywhere and run again with the same result: the groups
-// keep their bytes, and what is discarded was judged to be no evidence.
+// of a torn group first, and later segments are removed. It may crash anywhere and run again with the
+// same result: the groups keep their bytes, and what is discarded was judged to be no evidence.
 func (d *Dir) Repair(ctx context.Context, t *Tail) error {
 	switch {
 	case d.readOnly:
