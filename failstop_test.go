@@ -83,6 +83,10 @@ func TestPoison(t *testing.T) {
 			if v := readVersion(t, f, 5); v != 1 {
 				t.Errorf("a page at rest has version %d", v)
 			}
+			r := []untorn.PageRead{{No: 0, Data: make([]byte, 4096)}}
+			if err := f.ReadPages(ctx, r); err != nil && (!errors.Is(err, untorn.ErrPoisoned) || !errors.Is(r[0].Err, syscall.EIO)) {
+				t.Errorf("the page that was being written: %v", err)
+			}
 			if err := e.Close(ctx); !errors.Is(err, untorn.ErrPoisoned) {
 				t.Errorf("close: %v", err)
 			}

@@ -18,7 +18,8 @@ type PageRead struct {
 	Data []byte
 	// LSN is the page's, set by the call.
 	LSN page.LSN
-	// Err is this page's outcome: nil, ErrPageDamaged, ErrPageLost or a read error.
+	// Err is this page's outcome: nil, ErrPageDamaged, ErrPageLost, a read error, or ErrPoisoned for a page
+	// that was being written when the engine stopped.
 	Err error
 }
 
@@ -47,7 +48,7 @@ func (p *callPool) putReadChunk(c *readChunk) {
 
 // ReadPages reads the newest accepted image of each page and verifies it. Every page has its own
 // Err; the call returns the first of them. After poison pages that were not being written may still
-// be read.
+// be read; of the others nobody knows what became, and they are ErrPoisoned.
 func (f *File) ReadPages(ctx context.Context, pages []PageRead) error {
 	if err := f.enter("read", false); err != nil {
 		return err
@@ -120,8 +121,11 @@ func (f *File) readChunk(ctx context.Context, pages []PageRead) error {
 	for i := range pages {
 		p := &pages[i]
 		copy(p.Data, c.pages[i].Buf)
-		if p.Err = c.pages[i].Err; p.Err == nil {
+		switch p.Err = c.pages[i].Err; {
+		case p.Err == nil:
 			p.LSN, p.Err = f.verify(p.Data, p.No)
+		case c.pages[i].Fresh: // an image in memory can be had unless its write will never end
+			p.Err = poisoned(p.Err)
 		}
 		if p.Err != nil {
 			p.Err = f.pageError("read", p.No, p.LSN, p.Err)

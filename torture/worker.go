@@ -214,7 +214,7 @@ func (w *pageWorker) read(ctx context.Context) error {
 	if want.bad && (err == nil || errors.Is(err, untorn.ErrPageDamaged)) {
 		return nil
 	}
-	if err != nil && r[0].Err == nil {
+	if err != nil && (r[0].Err == nil || errors.Is(err, untorn.ErrPoisoned)) { // the call's failure, not the page's
 		return fmt.Errorf("read: %w", err)
 	}
 	got, ev := judgePage(&r[0], w.tag, w.c.j)
