@@ -146,23 +146,34 @@ func (e *Engine) openData(ctx context.Context, st *super.State, i *super.File, f
 
 // validate compares the file's header with what super says of it.
 func (f *File) validate(st *super.State, fromLog bool) error {
-	fail := func(err error) error { return &Error{Op: "open", File: f.info.Name, Err: err} }
+	h, err := f.e.fileHeader(f.io, st, &f.info, fromLog, st.Engine, st.Engine)
+	if err != nil {
+		return &Error{Op: "open", File: f.info.Name, Err: err}
+	}
+	f.headSeq = h.Seq
+	return nil
+}
+
+// fileHeader reads both headers of a data file and returns the one that counts: the newer of those that
+// are this file's, of engine a or b. It must not be behind super, but where the log alone names the
+// file: a header that could not be read may have been the newer one, and nothing is built on the other.
+func (e *Engine) fileHeader(io fsys.File, st *super.State, info *super.File, fromLog bool, a, b super.EngineID) (*super.FileHeader, error) {
 	block := aligned.Alloc(st.Block, st.Block)
 	var heads [2]*super.FileHeader
 	var errs []error
 	// A header that belongs to another file may have come astray, and must not hide the one that does not.
 	own := func(h *super.FileHeader) error {
 		switch {
-		case h.Engine != st.Engine:
+		case h.Engine != a && h.Engine != b:
 			return ErrForeign
-		case h.File.ID != f.info.ID || h.File.Incarnation != f.info.Incarnation || h.File.PageSize != f.info.PageSize || h.File.Start != f.info.Start:
+		case h.File.ID != info.ID || h.File.Incarnation != info.Incarnation || h.File.PageSize != info.PageSize || h.File.Start != info.Start:
 			return fmt.Errorf("%w: it is file %d (%s)", ErrForeign, h.File.ID, h.File.Name)
 		}
 		return nil
 	}
 	for k := range heads {
 		var h *super.FileHeader
-		err := f.e.page.Do(&ring.Op{Kind: ring.Read, File: f.io, Off: int64(k * st.Block), Buf: block})
+		err := e.page.Do(&ring.Op{Kind: ring.Read, File: io, Off: int64(k * st.Block), Buf: block})
 		if err == nil {
 			h, err = super.DecodeFileHeader(block)
 		}
@@ -178,17 +189,16 @@ func (f *File) validate(st *super.State, fromLog bool) error {
 	h := super.Newer(heads[0], heads[1])
 	switch {
 	case h == nil:
-		return fail(errors.Join(errs...))
+		return nil, errors.Join(errs...)
 	case !fromLog && h.Stamp.Before(st.Stamp):
 		err := fmt.Errorf("%w: it was stamped at checkpoint %d of epoch %d, super is at %d of %d; restore the whole directory from one copy",
 			ErrBehind, h.Stamp.Checkpoint, h.Stamp.Epoch, st.Stamp.Checkpoint, st.Stamp.Epoch)
 		if len(errs) > 0 {
 			err = fmt.Errorf("%w; or its newer header is the one that is damaged: %w", err, errors.Join(errs...))
 		}
-		return fail(err)
+		return nil, err
 	}
-	f.headSeq = h.Seq
-	return nil
+	return h, nil
 }
 
 // stampFiles writes stamp into the header of every file and flushes it: before super's, so that a

@@ -306,27 +306,11 @@ func (c *idChanger) openFile(ctx context.Context, st *super.State, info *super.F
 	if err != nil {
 		return nil, nil, err
 	}
-	var heads [2]*super.FileHeader
-	block := aligned.Alloc(st.Block, st.Block)
-	for k := range heads {
-		err = c.e.page.Do(&ring.Op{Kind: ring.Read, File: f, Off: int64(k * st.Block), Buf: block})
-		if err == nil {
-			heads[k], err = super.DecodeFileHeader(block)
-		}
-		if h := heads[k]; h != nil && h.Engine != c.old && h.Engine != c.new {
-			heads[k], err = nil, ErrForeign
-		}
+	h, err := c.e.fileHeader(f, st, info, false, c.old, c.new)
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
 	}
-	h := super.Newer(heads[0], heads[1])
-	switch {
-	case h == nil:
-		err = errors.Join(super.ErrFileHeader, err)
-	case h.File.ID != info.ID || h.File.Incarnation != info.Incarnation:
-		err = fmt.Errorf("%w: it is file %d (%s)", ErrForeign, h.File.ID, h.File.Name)
-	default:
-		return f, h, nil
-	}
-	return nil, nil, errors.Join(err, f.Close())
+	return f, h, nil
 }
 
 // file writes both headers of a data file: the older one first, so that one is always whole. Before, the

@@ -259,6 +259,46 @@ func TestNewIDGoesOnOverAFailedFlush(t *testing.T) {
 	}
 }
 
+// TestNewIDAfterAFailedRead: each read fails once. A header of a data file that could not be read may be the
+// one that counts, and what the other says must not be written over it. The call is refused, or goes well.
+func TestNewIDAfterAFailedRead(t *testing.T) {
+	n, failed := 1, 0
+	for ; ; n++ {
+		d := sim.New(sim.Config{})
+		o := onSim(d)
+		o.SegmentBytes = 64 << 10
+		id, want, end := cloneable(t, o)
+		var reads atomic.Int64
+		d.Inject(func(op *ring.Op) (f sim.Fault) {
+			if op.Kind == ring.Read && reads.Add(1) == int64(n) {
+				f.Err = syscall.EIO
+			}
+			return f
+		})
+		_, err := untorn.NewID(ctx, o, untorn.NewIDOptions{})
+		d.ClearFaults()
+		if reads.Load() < int64(n) { // it needs no more than that
+			break
+		}
+		if err != nil {
+			failed++
+			if !errors.Is(err, syscall.EIO) {
+				t.Fatalf("read %d failed, and the call said %v", n, err)
+			}
+			if _, err := untorn.NewID(ctx, o, untorn.NewIDOptions{}); err != nil {
+				t.Fatalf("after read %d failed: %v", n, err)
+			}
+		}
+		if isClone(t, o, id, want, end, false); t.Failed() {
+			t.Fatalf("read %d had failed", n)
+		}
+	}
+	if n < 10 || failed < 4 {
+		t.Errorf("%d reads, %d calls that failed", n-1, failed)
+	}
+	t.Logf("%d reads, %d calls that failed", n-1, failed)
+}
+
 // TestMarkerFromThePast: the last flush of a change fails, so a power cut may bring the marker back, long
 // after an engine went to work. It counts no more: to go on with the change would empty the doublewrite
 // file, whose copies are needed (I8).
