@@ -73,7 +73,7 @@ func (r *run) again(ctx context.Context, d *sim.Disk, t *tried, s second, buf *b
 			r.x.count(false, transition)
 			cs := t2.judge(exp, let)
 			if len(cs) == 0 && t2.err == nil && s.same && i <= opened {
-				cs = t.seen.differs(t2.seen)
+				cs = t.seen.differs(t2.seen, func(k pageKey) bool { return exp.torn(k) || let.damaged[k] })
 			}
 			cs = r.verdict(exp, cs)
 			if len(cs) > 0 {

@@ -177,7 +177,7 @@ func (r *run) renamed(ctx context.Context, d *sim.Disk, t *tried, in func(*untor
 		return []complaint{{kind: Refused, text: fmt.Sprintf("with its new id: %v", t2.err), page: -1}}
 	}
 	t2.seen.adoptFrom(t.seen)
-	return t.seen.differs(t2.seen)
+	return t.seen.differs(t2.seen, nil)
 }
 
 // refusedBackup reports whether a backup may have failed: of a page that is damaged.

@@ -114,7 +114,7 @@ func (r *run) refused(ctx context.Context, pt *sim.Point, c sim.Choice, exp *exp
 		r.x.count(false, Healed)
 		cs := t2.judge(exp, pass{})
 		if len(cs) == 0 {
-			cs = seen.differs(t2.seen)
+			cs = seen.differs(t2.seen, nil)
 		}
 		t2.leave(d, buf)
 		if len(cs) > 0 {

@@ -80,7 +80,7 @@ func (r *run) giveUp(ctx context.Context, pt *sim.Point, c sim.Choice, exp *expe
 	case t2.err == nil:
 		t.seen.records = append(slices.Clone(t.seen.records), record{id: id, end: end})
 		t2.seen.adoptFrom(t.seen)
-		if cs = t.seen.differs(t2.seen); len(cs) == 0 {
+		if cs = t.seen.differs(t2.seen, nil); len(cs) == 0 {
 			cs = through(t.seen, t2.seen, end)
 		}
 	}

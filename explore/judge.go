@@ -271,8 +271,9 @@ func (a acknowledged) String() string {
 	return fmt.Sprintf(" (%v)", a.by)
 }
 
-// differs compares two recoveries of one crash state (I8).
-func (s *observed) differs(o *observed) (cs []complaint) {
+// differs compares two recoveries of one crash state (I8). What torn says may have been destroyed in
+// between may be newer the second time: the destination held an older image than the log does. nil: nothing.
+func (s *observed) differs(o *observed, torn func(pageKey) bool) (cs []complaint) {
 	complain := func(file string, page int, format string, args ...any) {
 		cs = append(cs, complaint{kind: Differs, text: "recovery cut off and run again: " + fmt.Sprintf(format, args...), file: file, page: page})
 	}
@@ -291,6 +292,9 @@ func (s *observed) differs(o *observed) (cs []complaint) {
 		for no := range f.pages {
 			if g.pages[no].damaged != "" {
 				continue // the judge has said whether it may be
+			}
+			if torn != nil && f.pages[no].version < g.pages[no].version && torn(pageKey{f.uid, uint64(no)}) {
+				continue // nor did it have to be that old: the judge knows how new it may be
 			}
 			if f.pages[no].version != g.pages[no].version {
 				complain(name, no, "page %d of %s has version %d, the first time it had %d", no, name, g.pages[no].version, f.pages[no].version)
