@@ -3,6 +3,7 @@ package untorn_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"syscall"
@@ -208,6 +209,109 @@ func TestCloseDuringLoad(t *testing.T) {
 	for no := range uint64(32) {
 		if v := readVersion(t, f, no); v != acked[no] {
 			t.Errorf("page %d has version %d, %d was acknowledged", no, v, acked[no])
+		}
+	}
+}
+
+// TestEveryCallAfterPoison: whatever needs the engine to go on says ErrPoisoned, with the cause.
+func TestEveryCallAfterPoison(t *testing.T) {
+	for _, kind := range []ring.Kind{ring.Write, ring.DataSync} {
+		for _, file := range []string{"data", "wal", "super"} {
+			t.Run(fmt.Sprintf("%v of %s", kind, file), func(t *testing.T) {
+				d := sim.New(sim.Config{Seed: 3})
+				e := open(t, onSim(d))
+				f := create(t, e, "table", untorn.FileOptions{Pages: 8, PageSize: 4096})
+				writeVersion(t, e, f, upTo(8), 1, untorn.Durable)
+				_, lsn, err := e.AppendSync(ctx, []byte("before"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				hold, err := e.Hold("follower", 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				sub, err := e.Subscribe(ctx, untorn.SubscribeOptions{Name: "reader", From: lsn})
+				if err != nil {
+					t.Fatal(err)
+				}
+				d.Inject(func(op *ring.Op) sim.Fault {
+					if op.Kind == kind && strings.Contains(op.File.Name(), "/"+file) {
+						return sim.Fault{Err: syscall.EIO}
+					}
+					return sim.Fault{}
+				})
+				b := make([]byte, 4096)
+				fill(b, 3, 2)
+				one := []untorn.PageWrite{{No: 3, Data: b}}
+				_, last, err := e.Append([]byte("doomed"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				one[0].LSN = last
+				pending, err := f.WritePagesAsync(ctx, one, untorn.Durable)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if file == "super" {
+					_ = e.Checkpoint(ctx, lsn, nil)
+				}
+				_ = pending.Wait(ctx)
+				d.ClearFaults()
+				if err := e.Err(); !errors.Is(err, untorn.ErrPoisoned) || !errors.Is(err, syscall.EIO) {
+					t.Fatalf("not poisoned: %v", err)
+				}
+				for name, call := range map[string]func() error{
+					"append":         func() error { _, _, err := e.Append([]byte("x")); return err },
+					"append batch":   func() error { _, err := e.AppendBatch([][]byte{[]byte("x")}, nil); return err },
+					"append sync":    func() error { _, _, err := e.AppendSync(ctx, []byte("x")); return err },
+					"write":          func() error { return f.WritePages(ctx, []untorn.PageWrite{{Data: b}}, untorn.Accepted) },
+					"sync":           func() error { return f.Sync(ctx) },
+					"grow":           func() error { return f.Grow(ctx, 16) },
+					"checkpoint":     func() error { return e.Checkpoint(ctx, lsn, nil) },
+					"truncate after": func() error { return e.TruncateAfter(ctx, lsn) },
+					"create": func() error {
+						_, err := e.OpenFile(ctx, "new", untorn.FileOptions{Create: true, PageSize: 4096, Pages: 1})
+						return err
+					},
+					"rename": func() error { return e.Rename(ctx, "table", "other") },
+					"remove": func() error { return e.Remove(ctx, "table") },
+					"backup": func() error { _, err := e.Backup(ctx, "/backup", untorn.BackupOptions{}); return err },
+					"async": func() error {
+						p, err := f.WritePagesAsync(ctx, []untorn.PageWrite{{Data: b}}, untorn.Accepted)
+						if err == nil {
+							err = p.Wait(ctx)
+						}
+						return err
+					},
+				} {
+					if err := call(); !errors.Is(err, untorn.ErrPoisoned) || !errors.Is(err, syscall.EIO) {
+						t.Errorf("%s: %v", name, err)
+					}
+				}
+				// What is only sometimes impossible: either it goes well, or it says so.
+				for name, call := range map[string]func() error{
+					"the write":    func() error { return pending.Wait(ctx) },
+					"wait durable": func() error { return e.WaitDurable(ctx, last) },
+					"commit":       func() error { return e.Commit(ctx, last) },
+					"wait before":  func() error { return e.WaitDurable(ctx, lsn) },
+					"read":         func() error { return f.ReadPages(ctx, []untorn.PageRead{{No: 3, Data: make([]byte, 4096)}}) },
+					"next":         func() error { _, err := sub.Next(ctx); return err },
+					"next but one": func() error { _, err := sub.Next(ctx); return err },
+					"read at":      func() error { _, err := e.ReadAt(ctx, lsn); return err },
+					"advance":      func() error { return hold.Advance(lsn) },
+					"hold":         func() error { _, err := e.Hold("late", 0); return err },
+					"status":       func() error { _, err := e.Status(ctx, last); return err },
+				} {
+					if err := call(); err != nil && !errors.Is(err, untorn.ErrPoisoned) {
+						t.Errorf("%s: %v", name, err)
+					}
+				}
+				sub.Close()
+				hold.Release()
+				if err := e.Close(ctx); !errors.Is(err, untorn.ErrPoisoned) {
+					t.Errorf("close: %v", err)
+				}
+			})
 		}
 	}
 }
