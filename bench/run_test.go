@@ -56,16 +56,24 @@ func TestEveryModeEndToEnd(t *testing.T) {
 			if v := r.Verify; v == nil || !v.OK || !v.Reopened || v.Written == 0 || v.Checked != 2*r.Config.pages() {
 				t.Fatalf("verification %+v", v)
 			}
+			seriesIsWhole(t, r)
 			// Each page goes to the device once or twice, and what is written beside it is not that much.
-			// Calls under way at either end of so short an interval blur it.
+			// Calls under way at either end of so short an interval blur it, and so does a segment of the
+			// log that is being made while the machine is busy: a longer one is asked, then.
 			least := 1.5
 			if r.BoundKind == boundFlushed {
 				least = 0.75
 			}
+			for (r.DeviceBytes < least || r.DeviceBytes > 6) && c.Duration < 2*time.Second {
+				t.Logf("%.2f bytes a page byte in %v", r.DeviceBytes, c.Duration)
+				c.Duration *= 4
+				if r, err = patient(t, c); err != nil {
+					t.Fatal(err)
+				}
+			}
 			if r.DeviceBytes < least || r.DeviceBytes > 6 {
 				t.Errorf("%.2f bytes a page byte", r.DeviceBytes)
 			}
-			seriesIsWhole(t, r)
 			if m.engine() == (len(r.Stages) == 0) {
 				t.Errorf("%d stages", len(r.Stages))
 			}
