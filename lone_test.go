@@ -31,6 +31,49 @@ func TestWriteOfMorePagesThanBatchesHold(t *testing.T) {
 	}
 }
 
+// TestMemoryIsPressedFor: pages that nobody waits for hold their memory until they are flushed in their
+// place. Whoever waits for memory has that done; it is not left to the idle flush.
+func TestMemoryIsPressedFor(t *testing.T) {
+	for _, m := range []untorn.Mode{untorn.ModeDoublewrite, untorn.ModeFullpage, untorn.ModeNone} {
+		t.Run(string(m), func(t *testing.T) {
+			o := onSim(sim.New(sim.Config{Seed: 9}))
+			o.Batches, o.BatchBytes, o.Memory, o.IdleFlush = 8, 64<<10, 12*64<<10, time.Hour
+			e := open(t, o)
+			f := create(t, e, "table", untorn.FileOptions{Pages: 200, PageSize: 16384, Mode: m})
+			c, cancel := context.WithTimeout(ctx, time.Minute)
+			defer cancel()
+			mine := make([][]byte, 40) // of 48: memory ends before batches do, in every mode
+			if err := f.Alloc(c, mine); err != nil {
+				t.Fatal(err)
+			}
+			b := make([]byte, 16384)
+			for no := range untorn.PageNo(200) {
+				if err := f.WritePages(c, []untorn.PageWrite{{No: no, Data: b}}, untorn.Accepted); err != nil {
+					t.Fatalf("page %d: %v", no, err)
+				}
+			}
+			if e.Stats().Memory.Waits == 0 {
+				t.Error("nobody waited for memory")
+			}
+			more := make([][]byte, 8)
+			if err := f.Alloc(c, more); err != nil {
+				t.Fatal(err)
+			}
+			f.Free(more)
+			for no := range untorn.PageNo(16) {
+				if err := f.WritePages(c, []untorn.PageWrite{{No: no, Data: b}}, untorn.Accepted); err != nil {
+					t.Fatalf("page %d: %v", no, err)
+				}
+			}
+			if err := f.ReadPages(c, []untorn.PageRead{{No: 90, Data: b}}); err != nil {
+				t.Fatal(err)
+			}
+			f.Free(mine)
+			mustClose(t, e)
+		})
+	}
+}
+
 // TestLoneCallerLeaves: a caller that runs the doublewrite of its own page may be cancelled at any
 // moment; the engine goes on, and what it accepted is there at the end.
 func TestLoneCallerLeaves(t *testing.T) {

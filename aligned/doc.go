@@ -23,6 +23,7 @@
 //     large Get is therefore not starved by small ones.
 //   - Neighbours: frames of one Get are adjacent and ascending where the memory allows, so that
 //     writes of them merge into few pieces.
+//   - Nobody waits unheard: Wants and Wanted tell whoever holds frames longer than they must.
 //   - Fixed memory: the pool never grows. A Get of more than all of it is ErrTooLarge at once.
 //   - Single owner: a frame belongs to who got it until Put. Putting it twice panics.
 //

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/bits"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/untorn/untorn/page"
@@ -75,6 +76,9 @@ type Pool struct {
 	slab *Slab
 	mem  []byte
 
+	queued atomic.Int32  // how many wait
+	wants  chan struct{} // holds a token when somebody has begun to
+
 	mu       sync.Mutex
 	chunks   []chunk
 	whole    bitmap             // the chunks that belong to no class
@@ -101,7 +105,7 @@ func NewPool(cfg Config) (p *Pool, err error) {
 	} else if slab, err = NewSlab(n*Chunk, Chunk); err != nil {
 		return nil, err
 	}
-	p = &Pool{slab: slab, mem: slab.Bytes(), chunks: make([]chunk, n), whole: newBitmap(n)}
+	p = &Pool{slab: slab, mem: slab.Bytes(), wants: make(chan struct{}, 1), chunks: make([]chunk, n), whole: newBitmap(n)}
 	for i := range n {
 		p.whole.set(i)
 	}
@@ -198,6 +202,13 @@ func (p *Pool) Put(frames []Frame) {
 		_ = p.release()
 	}
 }
+
+// Wants holds a token when a Get has begun to wait: for whoever can have frames given back sooner. It is
+// for one reader. Wanted is to be asked again each time some have come back.
+func (p *Pool) Wants() <-chan struct{} { return p.wants }
+
+// Wanted reports whether a Get waits.
+func (p *Pool) Wanted() bool { return p.queued.Load() > 0 }
 
 // Lookup finds the frame that buf lies in, wholly: for memory that was handed out and comes back as
 // a plain slice. The Frame is the whole one, whatever part of it buf is.

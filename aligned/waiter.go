@@ -27,6 +27,11 @@ func (p *Pool) enqueue(c class, dst []Frame) *waiter {
 	p.last = w
 	p.stats.Waits++
 	p.stats.Waiting++
+	p.queued.Add(1)
+	select {
+	case p.wants <- struct{}{}:
+	default: // one is there already, which nobody has taken
+	}
 	return w
 }
 
@@ -43,6 +48,7 @@ func (p *Pool) remove(w *waiter) {
 	}
 	w.prev, w.next = nil, nil
 	p.stats.Waiting--
+	p.queued.Add(-1)
 }
 
 // serve gives frames to those who wait, strictly in order: a request that does not fit yet holds

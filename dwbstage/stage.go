@@ -22,8 +22,12 @@ type Log interface {
 	SetWatermark(reclaim.Seq)
 }
 
-// Frames takes memory back.
-type Frames interface{ Put([]aligned.Frame) }
+// Frames takes memory back, and says that somebody waits for some.
+type Frames interface {
+	Put([]aligned.Frame)
+	Wants() <-chan struct{} // holds a token when somebody has begun to wait
+	Wanted() bool           // somebody waits
+}
 
 // Config is what a Stage is made of.
 type Config struct {
@@ -218,6 +222,8 @@ func (s *Stage) Run(ctx context.Context) {
 			s.credited(c)
 		case <-s.logReady:
 			s.logged()
+		case <-s.cfg.Frames.Wants():
+			s.wanted()
 		case r := <-s.moves.refusals:
 			s.now = s.clock()
 			s.refused(r)
@@ -253,6 +259,12 @@ func (s *Stage) back() bool {
 		s.logged()
 		return true
 	default:
+	}
+	select {
+	case <-s.cfg.Frames.Wants():
+		s.wanted()
+		return true
+	default:
 		return false
 	}
 }
@@ -278,6 +290,13 @@ func (s *Stage) credited(c stages.Credit) {
 func (s *Stage) logged() {
 	s.now = s.clock()
 	s.logAsked = 0
+	s.pump()
+	s.worked()
+}
+
+// wanted: a caller has begun to wait for memory, which pages hold until they are flushed in their place.
+func (s *Stage) wanted() {
+	s.now = s.clock()
 	s.pump()
 	s.worked()
 }
@@ -485,14 +504,15 @@ func (s *Stage) credit(c stages.Credit) {
 	s.free[way] = append(s.free[way], b)
 }
 
-// press asks datastage to flush when regions or batches run out, so that writes nobody waits for do
-// not hold them. It asks again whenever something was handed on or came back: a request covers only
+// press asks datastage to flush when regions, batches or memory run out, so that writes nobody waits for
+// do not hold them. It asks again whenever something was handed on or came back: a request covers only
 // what datastage had when it got it.
 func (s *Stage) press() {
 	next := s.regions.Next()
 	waiting := s.sealed[0] != nil || s.filling[0] != nil
 	short := s.regions.InFlight() >= (s.cfg.InFlight+1)/2 ||
-		waiting && (next == reclaim.WaitRetire || next == reclaim.WaitWatermark) || len(s.free[1]) < s.cfg.Direct/2
+		waiting && (next == reclaim.WaitRetire || next == reclaim.WaitWatermark) ||
+		len(s.free[1]) < s.cfg.Direct/2 || s.cfg.Frames.Wanted()
 	if s.pressed || !short {
 		return
 	}

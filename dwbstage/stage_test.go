@@ -90,9 +90,15 @@ func (l *fakeLog) reach(lsn page.LSN) {
 	synctest.Wait()
 }
 
-type fakeFrames struct{ n int }
+type fakeFrames struct {
+	n      int
+	wants  chan struct{}
+	wanted bool
+}
 
 func (f *fakeFrames) Put(fr []aligned.Frame) { f.n += len(fr) }
+func (f *fakeFrames) Wants() <-chan struct{} { return f.wants }
+func (f *fakeFrames) Wanted() bool           { return f.wanted }
 
 type rig struct {
 	t       *testing.T
@@ -110,7 +116,7 @@ type rig struct {
 func withStage(t *testing.T, change func(*Config), f func(*rig)) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{
-			t: t, ring: &fakeRing{}, log: &fakeLog{}, frames: &fakeFrames{}, out: make(chan stages.Msg, 64),
+			t: t, ring: &fakeRing{}, log: &fakeLog{}, frames: &fakeFrames{wants: make(chan struct{}, 1)}, out: make(chan stages.Msg, 64),
 			persist: make(chan uint64, 1), poison: stages.NewPoison(),
 			file: &stages.File{ID: 1, Name: "a", PageSize: 16384, Format: page.Native{}, Doublewrite: true},
 		}
@@ -480,6 +486,48 @@ func TestPressAgain(t *testing.T) {
 			if presses() == 0 {
 				t.Fatalf("batch %d was handed on, and nobody asks for a flush", i+1)
 			}
+		}
+	})
+}
+
+// TestPressForMemory: as long as somebody waits for memory, each batch that is handed on or comes back has
+// datastage asked again for a flush.
+func TestPressForMemory(t *testing.T) {
+	withStage(t, func(c *Config) { c.InFlight, c.Direct = 8, 8 }, func(r *rig) {
+		r.file.Doublewrite = false
+		presses := func() (n int, bs []*stages.Batch) {
+			synctest.Wait()
+			for len(r.out) > 0 {
+				if m := <-r.out; m.Press {
+					n++
+				} else {
+					bs = append(bs, m.Batch)
+				}
+			}
+			return n, bs
+		}
+		r.write(stages.Accepted, 0, 1, 1)
+		n, bs := presses()
+		if n != 0 || len(bs) != 1 {
+			t.Fatalf("%d presses, %d batches handed on", n, len(bs))
+		}
+		r.frames.wanted = true
+		r.frames.wants <- struct{}{}
+		if n, _ := presses(); n != 1 {
+			t.Fatalf("%d presses when memory is waited for", n)
+		}
+		r.write(stages.Accepted, 0, 1, 2)
+		if n, _ := presses(); n != 1 {
+			t.Fatalf("%d presses after another batch was handed on", n)
+		}
+		r.credit(bs[0])
+		if n, _ := presses(); n != 1 {
+			t.Fatalf("%d presses after a batch came back, and that was not enough", n)
+		}
+		r.frames.wanted = false
+		r.write(stages.Accepted, 0, 1, 3)
+		if n, _ := presses(); n != 0 {
+			t.Fatalf("%d presses when nobody waits", n)
 		}
 	})
 }

@@ -169,7 +169,7 @@ type Msg struct {
 	Barrier *Barrier
 	Batch   *Batch
 	Sync    *Sync
-	// Press asks datastage to flush whatever it has: regions are running out.
+	// Press asks datastage to flush whatever it has: regions, batches or memory are running out.
 	Press bool
 	// Drain tells datastage that what follows of this file comes through the doublewrite buffer.
 	Drain *File
