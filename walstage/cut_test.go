@@ -374,6 +374,25 @@ func TestCutAtTheStart(t *testing.T) {
 	}
 }
 
+// TestCutAtUnreadable: the damage is a group that cannot be read. A log that is given up from there on
+// does not ask for it again: what it writes there heals the drive.
+func TestCutAtUnreadable(t *testing.T) {
+	d := sim.New(sim.Config{Seed: 1, Sector: 4096})
+	recs, claim := corruptLog(t, d, 17)
+	dir, _ := scan(t, simOptions(d, CommitDSync), Evidence{Start: recs[20].Start}) // behind the damage
+	for _, s := range dir.segs.list {
+		if s.holds(recs[17].Start) {
+			if err := d.FailReads("/wal/"+s.name, s.off(recs[17].Start)&^4095, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := dir.Close(); err != nil {
+		t.Fatal(err)
+	}
+	recoverToPoint(t, d, recs, claim, 0, recs[16].End, 17)
+}
+
 // point makes the cut that a recovery to a point needs.
 func point(dir *Dir, claim Claim, start, to page.LSN) (Cut, error) {
 	_, err := dir.Scan(bg, Evidence{Start: start, Known: []Claim{claim}})

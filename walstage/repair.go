@@ -110,8 +110,10 @@ func (d *Dir) zeroTail(ctx context.Context, t *Tail) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := d.behead(t.at); err != nil {
-		return err
+	if t.Cut == nil { // no reader looks at what a cut gave up, and it may be there that nothing can be read
+		if err := d.behead(t.at); err != nil {
+			return err
+		}
 	}
 	zeros := aligned.Zeros(int(min(zeroPiece, s.length-t.at.off)), d.o.Block)
 	if err := s.zero(&d.o, zeros, t.at.off, s.length); err != nil {
