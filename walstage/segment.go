@@ -345,14 +345,26 @@ func createSegment(ctx context.Context, o *Options, seq uint64, first page.LSN, 
 }
 
 // recycleSegment gives an old segment file a new life under a new name. Until the new header is
-// durable, name and header disagree and the file counts as empty.
+// durable, name and header disagree and the file counts as empty. When it fails the file is closed, and
+// when there is no space it is removed: the next attempt may need its name (I5).
 func recycleSegment(o *Options, old *segment, seq uint64, first page.LSN,
-	epoch uint64) (*segment, error) {
+	epoch uint64) (_ *segment, err error) {
 	s := &segment{file: old.file, name: segmentName(seq), seq: seq, size: old.size}
 	from, to := filepath.Join(o.Dir, old.name), filepath.Join(o.Dir, s.name)
+	path := from
+	defer func() {
+		if err == nil {
+			return
+		}
+		err = errors.Join(err, s.file.Close())
+		if noSpace(err) {
+			err = errors.Join(err, o.FS.Remove(path))
+		}
+	}()
 	if err := o.FS.Rename(from, to); err != nil {
 		return nil, &Error{Op: "rename", File: from, Err: err}
 	}
+	path = to
 	buf := aligned.Alloc(o.Block, o.Block)
 	if err := s.writeHeader(o, buf, first, old.length, epoch); err != nil {
 		return nil, err

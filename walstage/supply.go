@@ -173,9 +173,6 @@ func (l *Log) supplyOne() bool {
 	} else {
 		made, err = createSegment(context.Background(), &l.o, seq, first, l.epoch, l.pace)
 	}
-	if err != nil && old != nil {
-		err = errors.Join(err, old.file.Close())
-	}
 	if made != nil {
 		l.mu.Lock()
 		if old != nil {

@@ -2,6 +2,7 @@ package walstage
 
 import (
 	"errors"
+	"runtime"
 	"testing"
 
 	"github.com/untorn/untorn/fsys"
@@ -255,4 +256,69 @@ func TestRefusalOvertaken(t *testing.T) {
 		t.Errorf("after the truncation: %v", err)
 	}
 	mustClose(t, l)
+}
+
+// TestNoSpaceToRecycle: a disk that is full when an old segment gets its new name and header, as one that
+// never overwrites can be, is over when there is room again, and what was begun is in no one's way.
+func TestNoSpaceToRecycle(t *testing.T) {
+	for _, where := range []string{"rename", "write", "flush"} {
+		t.Run(where, func(t *testing.T) {
+			d := newFakeDisk()
+			l := newLog(t, small(d))
+			for l.cur.seq < 2 {
+				_, end := mustAppend(t, l, record(0, 3000))
+				mustWait(t, l, end)
+			}
+			for made := false; !made; { // so that the first one is recycled as the fourth
+				l.mu.Lock()
+				made = l.supply.next != nil
+				l.mu.Unlock()
+				runtime.Gosched()
+			}
+			room := d.free
+			d.mu.Lock()
+			d.free = 0
+			d.failFS = func(what, name string) error {
+				if d.free == 0 && where == "rename" && what == "rename" {
+					return fsys.ErrNoSpace
+				}
+				return nil
+			}
+			d.hook = func(op *ring.Op, name string) error {
+				d.mu.Lock()
+				defer d.mu.Unlock()
+				kind := map[string]ring.Kind{"write": ring.Write, "flush": ring.Sync}
+				if k, ok := kind[where]; ok && d.free == 0 && name == segmentName(1) && op.Kind == k {
+					return fsys.ErrNoSpace
+				}
+				return nil
+			}
+			d.mu.Unlock()
+			if err := l.TruncateBefore(l.Durable()); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if _, err := fill(l, 0, 3000); !errors.Is(err, ErrLogFull) || !errors.Is(err, fsys.ErrNoSpace) {
+					t.Fatal(err)
+				}
+			}
+			d.mu.Lock()
+			d.free = room
+			d.mu.Unlock()
+			for l.cur.seq < 5 {
+				_, end, err := l.Append(0, []byte(record(0, 3000)))
+				if err == nil {
+					err = l.WaitDurable(bg, end)
+				}
+				if err != nil && !errors.Is(err, ErrLogFull) {
+					t.Fatal(err)
+				}
+			}
+			mustClose(t, l)
+			if d.names["wal/"+segmentName(1)] != nil {
+				t.Error("the old segment is still there")
+			}
+			scan(t, small(d), Evidence{Start: l.Durable()})
+		})
+	}
 }
