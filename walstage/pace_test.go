@@ -4,6 +4,7 @@ import (
 	"math"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/untorn/untorn/ring"
 )
@@ -129,6 +130,44 @@ func TestPressureIsToldWhilePacing(t *testing.T) {
 		}
 		if n := zeroed(); n != 1 || told == 0 {
 			t.Errorf("told %d times, %d pieces zeroed", told, n)
+		}
+		mustClose(t, l)
+	})
+}
+
+// TestWaitingForRoomIsNotPaced: an append that waits because the disk was full gets its segment when
+// there is room again, however little of the current one is used.
+func TestWaitingForRoomIsNotPaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newFakeDisk()
+		o := small(d)
+		o.SegmentBytes, o.MaxGroup, o.Headroom = pieces*zeroChunk, pieces*zeroChunk/2, pieces*zeroChunk/2
+		o.Full = FullBlock
+		if err := Create(bg, o, 1); err != nil {
+			t.Fatal(err)
+		}
+		room := d.free
+		d.free = 0
+		l := start(t, o, 2)
+		synctest.Wait() // a segment was refused before anybody needed it
+		appended := make(chan error, 1)
+		go func() {
+			_, _, err := l.Append(0, []byte(record(0, pieces*zeroChunk/2-200)))
+			appended <- err
+		}()
+		synctest.Wait()
+		d.mu.Lock()
+		d.free = room
+		d.mu.Unlock()
+		select {
+		case err := <-appended:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(time.Minute):
+			t.Error("the append still waits")
+			l.Unblock()
+			<-appended
 		}
 		mustClose(t, l)
 	})

@@ -35,9 +35,9 @@ func (s *supply) ask() {
 // awaitSegment waits until a next segment is there or is known not to come. A refused append asks
 // for another try, so that a later one may find that space was freed.
 func (l *Log) awaitSegment(kind uint8) error {
+	l.supply.awaited = true // also by an append that is refused now, or waits for room on the disk
 	err := l.supply.refused
 	if err == nil {
-		l.supply.awaited = true
 		l.supply.ask()
 		l.block()
 		return nil
