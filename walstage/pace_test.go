@@ -172,3 +172,47 @@ func TestWaitingForRoomIsNotPaced(t *testing.T) {
 		mustClose(t, l)
 	})
 }
+
+// TestPressureIsToldBeforePacing: a change of the pressure while the one before was being told is told
+// too, though a switch meanwhile means that the next segment is being made.
+func TestPressureIsToldBeforePacing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, _, zeroed := paced(t, 64<<10)
+		for zeroed() < pieces {
+			_, end := mustAppend(t, l, record(0, 30<<10))
+			mustWait(t, l, end)
+		}
+		begun, end := make(chan Pressure), make(chan bool)
+		l.mu.Lock()
+		l.o.Event = func(e Event) {
+			begun <- e.Pressure
+			<-end
+		}
+		l.flow.limit = 16 * 4096
+		l.gauge(false)
+		l.mu.Unlock()
+		if p := <-begun; p != PressureHigh {
+			t.Fatal(p)
+		}
+		l.mu.Lock()
+		l.flow.limit = 1 << 40
+		l.mu.Unlock()
+		for l.cur.seq < 2 {
+			_, end := mustAppend(t, l, record(0, 30<<10))
+			mustWait(t, l, end)
+		}
+		end <- true
+		synctest.Wait()
+		select {
+		case p := <-begun:
+			if p != PressureNone {
+				t.Error(p)
+			}
+			end <- true
+		default:
+			t.Errorf("pressure %v, told was %v", l.flow.now, l.flow.told)
+			l.o.Event = nil
+		}
+		mustClose(t, l)
+	})
+}

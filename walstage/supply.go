@@ -203,9 +203,9 @@ func (l *Log) pace(done, size int64) error {
 		if spare {
 			return errSpare
 		}
+		l.tell() // of what the kick that began this segment may have been for, too
 		select {
 		case <-l.supply.kick:
-			l.tell()
 		case <-l.stop:
 			return ErrClosed
 		}
