@@ -106,10 +106,10 @@ func (d *Dir) Start(ctx context.Context, epoch uint64, t *Tail) (*Log, error) {
 	l.stats.Oldest = d.segs.begin()
 
 	maxGroup := int64(d.o.MaxGroup)
-	if last := d.segs.list[len(d.segs.list)-1]; last != l.cur {
-		l.supply.next = last
-		d.segs.list = d.segs.list[:len(d.segs.list)-1]
-		maxGroup = min(maxGroup, last.length-int64(d.o.Block))
+	last := len(d.segs.list) - 1
+	if next := d.segs.list[last]; next != l.cur {
+		l.supply.next = next
+		maxGroup = min(maxGroup, next.length-int64(d.o.Block))
 	}
 	// An empty segment holds any group there may be: none is ever passed over.
 	maxGroup = min(maxGroup, l.cur.length-int64(d.o.Block))
@@ -127,6 +127,10 @@ func (d *Dir) Start(ctx context.Context, epoch uint64, t *Tail) (*Log, error) {
 	}
 	if l.method, err = chooseCommit(ctx, &l.o, t.at); err != nil {
 		return fail(err)
+	}
+	// Only now: as long as Start can fail, Close has to find every file and its lock (I11).
+	if l.supply.next != nil {
+		d.segs.list = d.segs.list[:last]
 	}
 	d.started = true
 	d.segs.run()

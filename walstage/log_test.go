@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -445,5 +446,45 @@ func TestConcurrent(t *testing.T) {
 	mustClose(t, l)
 	if s.Records != 1600 || s.Recycled == 0 {
 		t.Errorf("stats %+v", s)
+	}
+}
+
+// TestStartFails: a log that could not be started lets go of every file, also of the segment that was
+// made ready before: the next open finds none locked (I11).
+func TestStartFails(t *testing.T) {
+	d := newFakeDisk()
+	o := small(d)
+	o.Commit = CommitAuto
+	l := newLog(t, o)
+	_, end := mustAppend(t, l, "a record")
+	mustWait(t, l, end)
+	for made := false; !made; runtime.Gosched() {
+		l.mu.Lock()
+		made = l.supply.next != nil
+		l.mu.Unlock()
+	}
+	mustClose(t, l)
+	ended, cancel := context.WithCancel(bg)
+	cancel()
+	for _, ctx := range []context.Context{ended, bg} {
+		dir, tail := scan(t, o, Evidence{Known: []Claim{{2, end, "super"}}, Clean: true})
+		if err := dir.Repair(bg, tail); err != nil {
+			t.Fatal(err)
+		}
+		if len(dir.segs.list) != 2 {
+			t.Fatal("nothing was made ready")
+		}
+		l, err := dir.Start(ctx, 3, tail)
+		if ctx == bg {
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustClose(t, l)
+		} else if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		if err := dir.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
