@@ -199,7 +199,7 @@ func (d *drive) readStream() *stream {
 // readsFree: pages at random places, read.
 func (d *drive) readsFree(ctx context.Context, t time.Duration) (rate, error) {
 	s := d.readStream()
-	return d.run(ctx, t, s, s)
+	return d.run(ctx, t, s)
 }
 
 // withReads adds reads at random places to writes of pages: as many for each as the callers do. Neither
@@ -245,38 +245,37 @@ type rate struct {
 	cpu       float64 // microseconds of CPU a write
 }
 
-func (d *drive) run(ctx context.Context, t time.Duration, counted *stream, all ...*stream) (rate, error) {
+// run counts the first of the streams. What was begun has been done when it returns, and took CPU time.
+func (d *drive) run(ctx context.Context, t time.Duration, all ...*stream) (rate, error) {
 	cpu := cpuTime()
-	took, err := load(ctx, d.ring, d.comps, t, all...)
-	if err != nil {
+	if _, err := load(ctx, d.ring, d.comps, t, all...); err != nil {
 		return rate{}, err
 	}
-	done := float64(counted.done)
-	return rate{done / took.Seconds(), ratio(micros(cpuTime()-cpu), done)}, nil
+	return rate{all[0].perSecond(), ratio(micros(cpuTime()-cpu), float64(all[0].begun))}, nil
 }
 
 // randomFree: pages at random places, nothing flushed.
 func (d *drive) randomFree(ctx context.Context, t time.Duration) (rate, error) {
 	s := d.random(0)
-	return d.run(ctx, t, s, d.withReads(s)...)
+	return d.run(ctx, t, d.withReads(s)...)
 }
 
 // randomFlushed: the same, flushed every batch, while the next ones go on.
 func (d *drive) randomFlushed(ctx context.Context, t time.Duration) (rate, error) {
 	s := d.random(d.c.batch)
-	return d.run(ctx, t, s, d.withReads(s)...)
+	return d.run(ctx, t, d.withReads(s)...)
 }
 
 // sequentialFree: writes of a whole batch one behind the other.
 func (d *drive) sequentialFree(ctx context.Context, t time.Duration) (rate, error) {
 	s := d.sequential(0)
-	return d.run(ctx, t, s, s)
+	return d.run(ctx, t, s)
 }
 
 // sequentialFlushed: the same, each flushed.
 func (d *drive) sequentialFlushed(ctx context.Context, t time.Duration) (rate, error) {
 	s := d.sequential(1)
-	return d.run(ctx, t, s, s)
+	return d.run(ctx, t, s)
 }
 
 // both is the bare pipeline: batches are written in sequence and flushed, then their pages written
@@ -287,5 +286,5 @@ func (d *drive) both(ctx context.Context, t time.Duration) (rate, error) {
 	rnd.ahead = 0
 	rnd.may = func() bool { return rnd.begun < seq.done*d.c.batch }
 	seq.may = func() bool { return seq.begun*d.c.batch-rnd.done < d.c.batches*d.c.batch }
-	return d.run(ctx, t, rnd, append(d.withReads(rnd), seq)...)
+	return d.run(ctx, t, append(d.withReads(rnd), seq)...)
 }

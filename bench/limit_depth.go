@@ -42,7 +42,7 @@ func (l *limiter) depths(ctx context.Context) error {
 			{depthRandom, l.d.randomAt(n, 0)}, {depthRandomFlushed, l.d.randomAt(n, l.c.Batch)},
 			{depthSequential, l.d.sequentialAt(n, 0)}, {depthSequentialFlushed, l.d.sequentialAt(n, 1)},
 		} {
-			got, err := l.d.run(ctx, t, m.s, m.s)
+			got, err := l.d.run(ctx, t, m.s)
 			if err != nil {
 				return err
 			}

@@ -22,6 +22,10 @@ type stream struct {
 	done     int // flushed, or reaped where nothing is flushed
 	flush    ring.Op
 	flushing bool
+
+	lot         int       // most that are in flight
+	base        int       // done when the first lot was
+	since, last time.Time // when that was, and when the last one was done
 }
 
 // newStream has one write in flight for each buffer.
@@ -68,24 +72,47 @@ func (s *stream) completed(op *ring.Op) {
 	switch {
 	case op.Kind == ring.DataSync:
 		s.flushing = false
-		s.done += s.covered
+		s.count(s.covered)
 	case s.every == 0:
 		s.free = append(s.free, op)
-		s.done++
+		s.count(1)
 	default:
 		s.free = append(s.free, op)
 		s.reaped++
 	}
 }
 
-// load runs streams from one goroutine until d is over, then waits for what is in flight. It
-// returns how long it was at it, without the waiting; counts are the streams'.
+// count goes on counting. The first lot is begun before anything can be done: it says when to begin
+// the clock, and is in no rate. Otherwise a slow drive would look slower than it is.
+func (s *stream) count(n int) {
+	s.done, s.last = s.done+n, time.Now()
+	if s.since.IsZero() && s.done >= s.lot {
+		s.base, s.since = s.done, s.last
+	}
+}
+
+// enough reports whether there is a rate: as much again as the first lot.
+func (s *stream) enough() bool { return !s.since.IsZero() && s.done-s.base >= s.lot }
+
+// perSecond is the writes a second behind the first lot, of whole flushes where there are some.
+func (s *stream) perSecond() float64 {
+	return ratio(float64(s.done-s.base), s.last.Sub(s.since).Seconds())
+}
+
+// load runs streams from one goroutine until d is over and the first of them has enough for a rate,
+// then waits for what is in flight. It returns how long it was at it, without the waiting; counts are
+// the streams'.
 func load(ctx context.Context, r ring.Ring, comps chan *ring.Op, d time.Duration, streams ...*stream) (time.Duration, error) {
 	var failed error
 	inFlight := 0
 	group := make([]*ring.Op, 0, 4)
 	start := time.Now()
-	over := func() bool { return failed != nil || ctx.Err() != nil || time.Since(start) >= d }
+	for _, s := range streams {
+		s.lot = max(len(s.free), s.ahead)
+	}
+	over := func() bool {
+		return failed != nil || ctx.Err() != nil || time.Since(start) >= d && streams[0].enough()
+	}
 	submit := func() {
 		if len(group) > 0 {
 			inFlight += len(group)
@@ -119,15 +146,19 @@ func load(ctx context.Context, r ring.Ring, comps chan *ring.Op, d time.Duration
 		}
 	}
 	took := time.Since(start)
-	counted := make([]int, len(streams))
+	type count struct {
+		done int
+		last time.Time
+	}
+	counted := make([]count, len(streams))
 	for i, s := range streams {
-		counted[i] = s.done
+		counted[i] = count{s.done, s.last}
 	}
 	for inFlight > 0 {
 		reap(<-comps)
 	}
 	for i, s := range streams {
-		s.done = counted[i]
+		s.done, s.last = counted[i].done, counted[i].last
 	}
 	if failed == nil {
 		failed = ctx.Err()

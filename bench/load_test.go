@@ -86,6 +86,35 @@ func TestLoadCountsWhatAFlushCovered(t *testing.T) {
 	})
 }
 
+// TestRateOfASlowDrive: however little is done while it is measured, what is in flight at the begin and
+// at the end is not taken for slowness. The drive completes an op every 10 us.
+func TestRateOfASlowDrive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const depth = 16
+		for _, c := range []struct {
+			every, ahead int
+			d            time.Duration
+			want         float64
+		}{
+			{0, 0, 100 * time.Microsecond, 100_000}, // less than one turn of what is in flight
+			{0, 0, 10 * time.Millisecond, 100_000},
+			{8, 32, 0, 8. / 9 * 100_000},
+			{8, 32, 500 * time.Microsecond, 8. / 9 * 100_000},
+			{8, 32, 50 * time.Millisecond, 8. / 9 * 100_000},
+		} {
+			comps := make(chan *ring.Op, depth+1)
+			s := newStream(nil, make([]buffer, depth), func() int64 { return 0 }, comps)
+			s.every, s.ahead = c.every, c.ahead
+			if _, err := load(t.Context(), newSlowRing(t, nil), comps, c.d, s); err != nil {
+				t.Fatal(err)
+			}
+			if got := s.perSecond(); got < 0.9*c.want || got > 1.1*c.want {
+				t.Errorf("%v, a flush every %d: %.0f writes/s, want %.0f", c.d, c.every, got, c.want)
+			}
+		}
+	})
+}
+
 func TestLoadEndsWithTheFirstError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		comps := make(chan *ring.Op, 5)

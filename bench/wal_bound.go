@@ -189,6 +189,6 @@ func (d *logDrive) stream(ctx context.Context, t time.Duration, x walShape, way 
 			op.Flags = ring.DSync
 		}
 	}
-	took, err := load(ctx, d.ring, d.comps, t, s)
-	return ratio(float64(s.done), took.Seconds()), err
+	_, err := load(ctx, d.ring, d.comps, t, s)
+	return s.perSecond(), err
 }
