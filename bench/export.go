@@ -176,8 +176,8 @@ func WriteGoBench(w io.Writer, runs []*Result, logs ...*WALResult) error {
 	o.goBenchHead(host)
 	for _, r := range runs {
 		for _, in := range r.Repeats {
-			o.printf("BenchmarkRun/%s-%d %d %.1f ns/op %.0f pages/s %.4f efficiency %.1f p50-us %.1f p99-us %.2f cpu-us/page %.4f allocs/page",
-				r.name(), r.Host.GOMAXPROCS, in.Pages, ratio(1e9, in.PagesPerSecond), in.PagesPerSecond, in.Efficiency,
+			o.printf("BenchmarkRun/%s-%d %d %.1f ns/op %.0f pages/s%s %.1f p50-us %.1f p99-us %.2f cpu-us/page %.4f allocs/page",
+				r.name(), r.Host.GOMAXPROCS, in.Pages, ratio(1e9, in.PagesPerSecond), in.PagesPerSecond, goBenchEfficiency(in.Bound, in.Efficiency),
 				in.Latency.P50, in.Latency.P99, in.CPU, in.Allocs)
 			if l := in.ReadLatency; l != nil {
 				o.printf(" %.0f read-pages/s %.1f read-p50-us %.1f read-p99-us", ratio(float64(in.ReadPages), in.Seconds), l.P50, l.P99)
@@ -187,8 +187,8 @@ func WriteGoBench(w io.Writer, runs []*Result, logs ...*WALResult) error {
 	}
 	for _, wal := range logs {
 		for _, in := range wal.Repeats {
-			o.printf("BenchmarkWAL/%s-%d %d %.1f ns/op %.0f records/s %.4f efficiency %.1f p50-us %.1f p99-us %.2f cpu-us/record %.4f allocs/record\n",
-				wal.name(), wal.Host.GOMAXPROCS, in.Records, ratio(1e9, in.RecordsPerSecond), in.RecordsPerSecond, in.Efficiency,
+			o.printf("BenchmarkWAL/%s-%d %d %.1f ns/op %.0f records/s%s %.1f p50-us %.1f p99-us %.2f cpu-us/record %.4f allocs/record\n",
+				wal.name(), wal.Host.GOMAXPROCS, in.Records, ratio(1e9, in.RecordsPerSecond), in.RecordsPerSecond, goBenchEfficiency(in.Bound, in.Efficiency),
 				in.Latency.P50, in.Latency.P99, in.CPU, in.Allocs)
 		}
 	}

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"fmt"
 	"io"
 	"runtime"
 )
@@ -11,6 +12,14 @@ func (w *writer) goBenchHead(h *Host) {
 	if h != nil && h.CPU != "" {
 		w.printf("cpu: %s\n", h.CPU)
 	}
+}
+
+// goBenchEfficiency is that metric; nothing where there was no bound.
+func goBenchEfficiency(bound, efficiency float64) string {
+	if bound == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" %.4f efficiency", efficiency)
 }
 
 // WriteGoBench writes each round of each kind of write as go test -bench prints it, for benchstat. A

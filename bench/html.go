@@ -27,6 +27,7 @@ type reportData struct {
 	Legend    []legendEntry
 	TimeNote  string
 	Modes     template.HTML
+	Bounded   bool // bars have their bounds
 	Table     [][]string
 	Facts     [][2]string
 	Sweep     *sweepData
@@ -127,6 +128,7 @@ func (d *reportData) runs(runs []*Result) {
 		d.Legend = append(d.Legend, legendEntry{string(r.Mode), i})
 		label := Count(r.PagesPerSecond) + "/s" + ofBound(r.Bound, r.Efficiency)
 		s := r.Spread.PagesPerSecond
+		d.Bounded = d.Bounded || r.Bound > 0
 		bars = append(bars, bar{string(r.Mode), r.PagesPerSecond, s.Min, s.Max, r.Bound, label, i})
 		rate = append(rate, curve{name: string(r.Mode), points: throughputPoints(r.Series), class: i})
 		lat = append(lat, curve{name: string(r.Mode), points: latencyPoints(&r.Latency), class: i})

@@ -126,8 +126,15 @@ func (m *ModesResult) meaning() string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "What it means: %storn-write protection on this path is %s. ", dw.Host.flushesOff(), dw.Host.called())
-	fmt.Fprintf(&b, "Doublewrite keeps %s of the speed of no protection at all, writes %.2f bytes a page byte instead of %.2f, and reaches %s",
-		Percent(ratio(dw.PagesPerSecond, none.PagesPerSecond)), dw.DeviceBytes, none.DeviceBytes, dw.reaches())
+	if dw.PagesPerSecond < none.PagesPerSecond {
+		fmt.Fprintf(&b, "Doublewrite keeps %s of the speed of no protection at all", Percent(ratio(dw.PagesPerSecond, none.PagesPerSecond)))
+	} else {
+		b.WriteString("Doublewrite costs no speed that these measurements could show")
+	}
+	fmt.Fprintf(&b, ", writes %.2f bytes a page byte instead of %.2f", dw.DeviceBytes, none.DeviceBytes)
+	if dw.Bound > 0 {
+		fmt.Fprintf(&b, ", and reaches %s", dw.reaches())
+	}
 	if nb := m.find(NaiveBatch); nb != nil {
 		fmt.Fprintf(&b, "; a plain batched doublewrite does %s of what it does", Percent(ratio(nb.PagesPerSecond, dw.PagesPerSecond)))
 	}

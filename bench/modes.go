@@ -56,7 +56,7 @@ func (m *ModesResult) rows() [][]string {
 		}
 		s := r.Spread
 		rows = append(rows, []string{
-			string(r.Mode), Count(r.PagesPerSecond), Count(s.PagesPerSecond.Min), Count(s.PagesPerSecond.Max), Count(r.Bound), Percent(r.Efficiency),
+			string(r.Mode), Count(r.PagesPerSecond), Count(s.PagesPerSecond.Min), Count(s.PagesPerSecond.Max), dash(r.Bound), reached(r.Bound, r.Efficiency),
 			ms(r.Latency.P50), r.Latency.p99(ms), r.Latency.p999(ms), fmt.Sprintf("%.1f", r.CPU), fmt.Sprintf("%.2f", r.DeviceBytes), ok,
 		})
 	}

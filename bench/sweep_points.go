@@ -100,11 +100,8 @@ func rowsOf[R swept](points []PointOf[R], over, name, per string, head []string,
 	rows := [][]string{slices.Concat(which(name, over), []string{per, "min", "max", "bound", "efficiency"}, head)}
 	for _, l := range lines {
 		for _, p := range l.points {
-			x, reached := p.Run.drawn(), "-"
-			if x.bound > 0 {
-				reached = Percent(x.efficiency)
-			}
-			rate := []string{Count(x.rate), Count(x.spread.Min), Count(x.spread.Max), dash(x.bound), reached}
+			x := p.Run.drawn()
+			rate := []string{Count(x.rate), Count(x.spread.Min), Count(x.spread.Max), dash(x.bound), reached(x.bound, x.efficiency)}
 			rows = append(rows, slices.Concat(which(l.name, strconv.Itoa(p.Value)), rate, cells(p.Run)))
 		}
 	}

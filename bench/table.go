@@ -98,9 +98,12 @@ func (r *Result) WriteText(out io.Writer) error {
 	w.pairs(r.figures())
 	if len(r.Repeats) > 1 {
 		s := r.Spread
-		w.printf("\nthe median of %d; pages/s from %s to %s, bound from %s to %s, efficiency from %s to %s\n",
-			len(r.Repeats), Count(s.PagesPerSecond.Min), Count(s.PagesPerSecond.Max), Count(s.Bound.Min), Count(s.Bound.Max),
-			Percent(s.Efficiency.Min), Percent(s.Efficiency.Max))
+		w.printf("\nthe median of %d; pages/s from %s to %s", len(r.Repeats), Count(s.PagesPerSecond.Min), Count(s.PagesPerSecond.Max))
+		if s.Bound.Max > 0 {
+			w.printf(", bound from %s to %s, efficiency from %s to %s",
+				Count(s.Bound.Min), Count(s.Bound.Max), Percent(s.Efficiency.Min), Percent(s.Efficiency.Max))
+		}
+		w.printf("\n")
 	}
 	if len(r.Time) > 0 {
 		w.printf("\n")
@@ -260,6 +263,14 @@ func times(n uint64) string {
 
 // idle: the stage did nothing that can be shown.
 func (s *Stage) idle() bool { return s.Service.Count == 0 && s.Flush.Count == 0 }
+
+// reached is the share of a bound, if there was one.
+func reached(bound, efficiency float64) string {
+	if bound == 0 {
+		return "-"
+	}
+	return Percent(efficiency)
+}
 
 func dash(v float64) string {
 	if v == 0 {

@@ -41,8 +41,11 @@ func (r *WALResult) WriteText(out io.Writer) error {
 	w.pairs(r.figures())
 	if n := len(r.Repeats); n > 1 {
 		s := r.Spread
-		w.printf("\nthe median of %d; records/s from %s to %s, bound from %s to %s, p99 from %s to %s\n", n,
-			Count(s.RecordsPerSecond.Min), Count(s.RecordsPerSecond.Max), Count(s.Bound.Min), Count(s.Bound.Max), Micros(s.P99.Min), Micros(s.P99.Max))
+		w.printf("\nthe median of %d; records/s from %s to %s", n, Count(s.RecordsPerSecond.Min), Count(s.RecordsPerSecond.Max))
+		if s.Bound.Max > 0 {
+			w.printf(", bound from %s to %s", Count(s.Bound.Min), Count(s.Bound.Max))
+		}
+		w.printf(", p99 from %s to %s\n", Micros(s.P99.Min), Micros(s.P99.Max))
 	}
 	if len(r.Time) > 0 {
 		w.printf("\n")
