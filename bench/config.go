@@ -146,6 +146,9 @@ func (c *Config) cadence() (batch, depth, batches int) {
 // never began.
 const maxRate = 1e8
 
+// maxSize of a working set: more than any drive has, and few enough pages to count.
+const maxSize = 1 << 50
+
 var levels = map[string]untorn.Level{
 	"durable": untorn.Durable, "protected": untorn.Protected, "logged": untorn.Logged, "accepted": untorn.Accepted,
 }
@@ -161,6 +164,9 @@ func (c Config) Validate() error {
 	} else if c.Clients > 0 && c.Batch > 0 && c.pages() < uint64(c.Clients)*uint64(c.Batch) {
 		bad.add("a working set of %s has %d pages, less than the %d of one batch for each client",
 			FormatBytes(c.SizeBytes), c.pages(), c.Clients*c.Batch)
+	}
+	if c.SizeBytes > maxSize {
+		bad.add("a working set of %s is more than %s", FormatBytes(c.SizeBytes), FormatBytes(maxSize))
 	}
 	if _, ok := dwbSyncs[c.DWBSync]; !ok {
 		bad.add("unknown way to make doublewrite batches durable %q (flush, dsync)", c.DWBSync)

@@ -84,20 +84,28 @@ func lookAt(ctx context.Context, dir string, pageBytes int) Host {
 // nobody turned that off.
 func (h *Host) mounted(m *fsys.Mount) {
 	h.FileSystem, h.Mount, h.Device = m.Type, m.Options, m.Source
-	h.WriteCache, h.FlushesOff = m.WriteCache, m.FlushesOff
-	if h.FlushesOff == "" && (m.Type == "tmpfs" || m.Type == "ramfs") {
-		h.FlushesOff = m.Type + " is memory"
-	}
+	h.WriteCache, h.FlushesOff = m.WriteCache, flushesOff(m)
 }
 
-// under is the file system and device below a directory that the user named; "" if there is none.
-func under(dir string) string {
-	if dir == "" {
+func flushesOff(m *fsys.Mount) string {
+	if m.FlushesOff == "" && (m.Type == "tmpfs" || m.Type == "ramfs") {
+		return m.Type + " is memory"
+	}
+	return m.FlushesOff
+}
+
+// beside is the file system and device below a place that is not the data's; "" if there is none.
+// Flushes that do nothing there are as bad as the data's.
+func (h *Host) beside(what string, place *scratch) string {
+	if place == nil {
 		return ""
 	}
-	m, err := fsys.OS().Mount(dir)
+	m, err := fsys.OS().Mount(place.Path)
 	if err != nil {
 		return "unknown"
+	}
+	if off := flushesOff(&m); off != "" {
+		h.FlushesOff = strings.TrimPrefix(h.FlushesOff+"; "+what+": "+off, "; ")
 	}
 	return m.Type + " on " + m.Source
 }

@@ -307,12 +307,13 @@ func hostRows(h *Host) [][2]string {
 		{"file system", h.FileSystem + " (" + strings.Join(h.Mount, ",") + ")"},
 		{"drive", strings.TrimSpace(h.Device + " " + h.Drive + " " + h.WriteCache)},
 		{"scheduler", h.Scheduler},
+		{"log on", h.LogDevice}, {"copies on", h.CopiesDevice},
 		{"atomic writes", strings.TrimSpace(h.Atomic + ": " + h.AtomicReason)},
 		{"load average at the start", fmt.Sprintf("%.2f", h.Load)},
 		{"program", h.Revision + ", " + h.Go},
 		{"machine", h.Machine},
 	}
-	return rows
+	return slices.DeleteFunc(rows, func(r [2]string) bool { return r[1] == "" })
 }
 
 // configRows is the configuration and what was in use, by the names of the JSON.

@@ -59,7 +59,7 @@ func (c LimitConfig) Validate() error {
 	if !page.ValidSize(c.PageBytes) {
 		bad.add("page size %d is not a power of two from 4 KiB to 64 KiB", c.PageBytes)
 	}
-	if c.Batch < 1 || c.Batch*c.PageBytes > 8<<20 {
+	if c.Batch < 1 || c.Batch > 8<<20/max(c.PageBytes, 1) {
 		bad.add("a batch of %d pages is not from 1 page to 8 MiB", c.Batch)
 	}
 	bad.within("depth", c.Depth, 1, 256)

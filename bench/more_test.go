@@ -88,6 +88,14 @@ func TestGoBenchOfEveryRound(t *testing.T) {
 	}
 }
 
+func TestLimitComplaints(t *testing.T) {
+	for _, c := range []LimitConfig{{Batch: 1 << 50}, {Batch: 1 << 10}, {Batch: -1}, {Depth: 300}, {PageBytes: -4096, Batch: 1}} {
+		if err := c.Validate(); !errors.Is(err, ErrUsage) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
 // TestLimitInterrupted: what was not measured is in no line, least of all as 0.
 func TestLimitInterrupted(t *testing.T) {
 	c := LimitConfig{Dir: t.TempDir(), SizeBytes: 4 << 20, Duration: 40 * time.Millisecond, Repeat: 3, Depths: []int{1, 2}}

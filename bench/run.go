@@ -63,7 +63,7 @@ func runAll(ctx context.Context, cs []Config, p Progress) (out []*Result, err er
 			Clients: c.Clients, Config: c, ClientCPU: s.fillCost, BoundKind: boundKind(c.Mode, c.Ack),
 			Host: lookAt(ctx, s.dirs[0].Path, c.PageBytes), Started: stampNow(), DeviceBytesSource: "ring",
 		}
-		r.Host.LogDevice, r.Host.CopiesDevice = under(c.WALDir), under(c.DWBDir)
+		r.Host.LogDevice, r.Host.CopiesDevice = r.Host.beside("log", s.log), r.Host.beside("copies", s.dwb)
 		s.t.describe(r)
 		if r.Protection != "" {
 			r.BoundKind = boundKind(Mode(r.Protection), c.Ack)

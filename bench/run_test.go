@@ -303,9 +303,9 @@ func TestImpossibleDirectory(t *testing.T) {
 		t.Fatalf("%v, %v", r, err)
 	}
 	c = little(t, Doublewrite)
-	c.SizeBytes = 1 << 60
+	c.SizeBytes = 1 << 50
 	if _, err := Run(t.Context(), c, nil); err == nil {
-		t.Fatal("an exbibyte fits")
+		t.Fatal("a pebibyte fits")
 	}
 	empty(t, c.Dir)
 }
@@ -332,6 +332,7 @@ func TestConfigComplaints(t *testing.T) {
 		"overload NaN":   func(c *Config) { c.Overload = math.NaN() },
 		"no overload":    func(c *Config) { c.Overload = 0.01 },
 		"negative times": func(c *Config) { c.Duration = -1 },
+		"no such drive":  func(c *Config) { c.SizeBytes = math.MaxInt64 },
 	} {
 		c := little(t, Doublewrite)
 		change(&c)

@@ -53,7 +53,7 @@ func (s *scratch) room(need int64) error {
 	}
 	// A tenth stays free: a full disk is another benchmark.
 	if free-free/10 < need {
-		return fmt.Errorf("%s has %s free, this run takes about %s: a smaller -size, or another -dir",
+		return fmt.Errorf("%s has %s free, this run takes about %s there: a smaller run, or another directory",
 			filepath.Dir(s.Path), FormatBytes(free), FormatBytes(need))
 	}
 	return nil

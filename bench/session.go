@@ -18,6 +18,7 @@ import (
 type session struct {
 	c        Config
 	dirs     []*scratch // the first has the data
+	log, dwb *scratch   // of these, if they are elsewhere
 	copies   string     // where the bound's copies go, if those of the pages lie elsewhere
 	t        target
 	kind     string // of the bound: the work the mode cannot do without
@@ -48,8 +49,7 @@ func newSession(ctx context.Context, c Config) (s *session, err error) {
 		return s, err
 	}
 	s.dirs = append(s.dirs, root)
-	// The working set, the bound's two files, the log and the doublewrite file.
-	if err := root.room(c.SizeBytes + min(c.SizeBytes, maxRandomBytes) + seqFileBytes + logKept + 256<<20); err != nil {
+	if err := s.places(root); err != nil {
 		return s, err
 	}
 	s.ledger = make([]uint64, c.pages())
@@ -64,28 +64,67 @@ func newSession(ctx context.Context, c Config) (s *session, err error) {
 	return s, nil
 }
 
+// places makes the directories of log and copies that the user wants elsewhere, and refuses what there
+// is no room for, before anything is written.
+func (s *session) places(root *scratch) error {
+	data, log, copies := s.c.needs()
+	for _, p := range []struct {
+		dir  string
+		need int64
+		to   **scratch
+	}{{s.c.WALDir, log, &s.log}, {s.c.DWBDir, copies, &s.dwb}} {
+		if p.dir == "" {
+			data += p.need
+			continue
+		}
+		d, err := newScratch(p.dir, s.c.Keep)
+		if err != nil {
+			return err
+		}
+		s.dirs = append(s.dirs, d)
+		if err := d.room(p.need); err != nil {
+			return err
+		}
+		*p.to = d
+	}
+	return root.room(data)
+}
+
+// needs is about what a run takes: for pages and the bound's file of them, for the log, and for the
+// copies, the bound's too.
+func (c *Config) needs() (data, log, copies int64) {
+	batches, bytes := cmp.Or(c.Batches, batchesInFlight), cmp.Or(c.BatchBytes, engineBatch)
+	data = c.SizeBytes + min(c.SizeBytes, maxRandomBytes) + 64<<20
+	if c.Mode.engine() {
+		log = 128 << 20 // segments that are in use and made ahead
+	}
+	if c.LogBytes > 0 || c.Mode.logsImages() {
+		log += c.CheckpointBytes
+	}
+	copies = seqFileBytes + int64(batches+2)*int64(bytes)
+	if !c.Mode.engine() {
+		copies = seqFileBytes + int64(c.Clients)*int64(c.Batch+1)*int64(c.PageBytes)
+	}
+	return data, log, copies
+}
+
 func (s *session) openTarget(ctx context.Context, root *scratch) error {
 	dir, err := root.sub("engine")
 	if err != nil {
 		return err
 	}
 	var places [2]string
-	for i, p := range []string{s.c.WALDir, s.c.DWBDir} {
-		if p == "" {
+	for i, d := range []*scratch{s.log, s.dwb} {
+		if d == nil {
 			continue
 		}
-		d, err := newScratch(p, s.c.Keep)
-		if err != nil {
-			return err
-		}
-		s.dirs = append(s.dirs, d)
 		if places[i], err = d.sub("engine"); err != nil {
 			return err
 		}
-		if i == 1 {
-			if s.copies, err = d.sub("bound"); err != nil {
-				return err
-			}
+	}
+	if s.dwb != nil {
+		if s.copies, err = s.dwb.sub("bound"); err != nil {
+			return err
 		}
 	}
 	if !s.c.Mode.engine() {

@@ -69,6 +69,12 @@ func writeHost(w *writer, h *Host) {
 	}
 	w.printf("on %s, %s %s, %d CPUs (%s), load %.1f\n", h.FileSystem, h.OS, h.Kernel, h.CPUs, h.CPU, h.Load)
 	w.printf("drive %s; torn-write protection here: %s\n", drive, protectionHere(h))
+	if h.LogDevice != "" {
+		w.printf("log on %s\n", h.LogDevice)
+	}
+	if h.CopiesDevice != "" {
+		w.printf("copies on %s\n", h.CopiesDevice)
+	}
 	if h.FlushesOff != "" {
 		w.printf("FLUSHES ARE OFF on this stack (%s): no figure below is of durable writes\n", h.FlushesOff)
 	}
