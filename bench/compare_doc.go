@@ -80,7 +80,7 @@ func sideOf(doc any) Side {
 		return of(x.Schema, &x.Host, x.Started, x.Interrupted)
 	case *ModesResult:
 		if len(x.Runs) > 0 {
-			return of(x.Schema, &x.Runs[0].Host, x.Runs[0].Started, x.Runs[0].Interrupted)
+			return of(x.Schema, &x.Runs[0].Host, x.Runs[0].Started, x.Interrupted || x.Runs[0].Interrupted)
 		}
 	case *SweepResult:
 		if len(x.Points) > 0 {

@@ -92,6 +92,7 @@ func (m *ModesResult) report() (*reportData, error) {
 	switch {
 	case len(runs) > 0:
 		d.runs(runs)
+		d.warnOf("", m.Interrupted, "", nil)
 	case m.WAL != nil:
 		d.Title = "untornbench: the log"
 		d.Sub, d.Method = m.WAL.workload(), m.WAL.method()

@@ -14,7 +14,9 @@ type ModesResult struct {
 	WAL     *WALResult   `json:"wal,omitempty"`
 	Limit   *LimitResult `json:"limit,omitempty"`
 	Meaning string       `json:"meaning"`
-	Command []string     `json:"command"`
+	// Interrupted before all of it was measured.
+	Interrupted bool     `json:"interrupted"`
+	Command     []string `json:"command"`
 }
 
 // WriteText is the table for a terminal.
@@ -38,7 +40,7 @@ func (m *ModesResult) WriteText(out io.Writer) error {
 			w.printf("\n%s\n", u)
 		}
 	}
-	return w.end(slices.ContainsFunc(m.Runs, func(r *Result) bool { return r.Interrupted }), m.Meaning)
+	return w.end(m.Interrupted || slices.ContainsFunc(m.Runs, func(r *Result) bool { return r.Interrupted }), m.Meaning)
 }
 
 func (m *ModesResult) rows() [][]string {
@@ -63,13 +65,16 @@ func (m *ModesResult) rows() [][]string {
 	return rows
 }
 
-// measured names the modes of which there are figures.
+// measured names the modes of which there are figures, and the log.
 func (m *ModesResult) measured() string {
 	var s []string
 	for _, r := range m.Runs {
 		if len(r.Repeats) > 0 {
 			s = append(s, string(r.Mode))
 		}
+	}
+	if m.WAL != nil {
+		s = append(s, "log")
 	}
 	return strings.Join(s, ", ")
 }

@@ -222,6 +222,9 @@ func CompareModes(ctx context.Context, c Config, modes []Mode, p Progress) ([]*R
 		if m == NaiveBatch {
 			one.Backend = "auto"
 		}
+		if !t.engine { // they have no log
+			one.LogBytes, one.WALDir = 0, ""
+		}
 		cs = append(cs, one)
 	}
 	return runAll(ctx, cs, p)

@@ -40,7 +40,7 @@ func runLimit(ctx context.Context, c *call) error {
 		return err
 	}
 	r.Command = c.line
-	return errors.Join(err, c.report(jsonTo, r, r.WriteText), c.write(htmlTo, r.WriteHTML), c.write(gobenchTo, r.WriteGoBench))
+	return errors.Join(err, c.write(htmlTo, r.WriteHTML), c.write(gobenchTo, r.WriteGoBench), c.report(jsonTo, r, r.WriteText))
 }
 
 func runCompare(_ context.Context, c *call) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/untorn/untorn/bench"
 )
@@ -24,19 +25,17 @@ func runRecovery(ctx context.Context, c *call) error {
 		return err
 	}
 	o.Modes = list[bench.Mode](modes)
-	if logs != "" {
-		values, err := bench.ParseValues(logs)
+	for _, v := range list[string](logs) {
+		n, err := bench.ParseBytes(v)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: -logs: %w", bench.ErrUsage, err)
 		}
-		for _, v := range values {
-			o.LogBytes = append(o.LogBytes, int64(v))
-		}
+		o.LogBytes = append(o.LogBytes, n)
 	}
 	r, err := measure(ctx, c, o, bench.Recovery)
 	if r == nil {
 		return err
 	}
 	r.Command = c.line
-	return errors.Join(err, c.report(jsonTo, r, r.WriteText), c.write(gobenchTo, r.WriteGoBench))
+	return errors.Join(err, c.write(gobenchTo, r.WriteGoBench), c.report(jsonTo, r, r.WriteText))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -17,7 +18,7 @@ func (c *call) workload(o *bench.Config) {
 	c.fs.Var(small{&o.PageBytes}, "page", "")
 	c.fs.Var(size{&o.SizeBytes}, "size", "")
 	c.fs.DurationVar(&o.Duration, "duration", o.Duration, "")
-	c.fs.DurationVar(&o.Warmup, "warmup", o.Warmup, "")
+	c.fs.Var(orNone{&o.Warmup}, "warmup", "")
 	c.fs.IntVar(&o.Clients, "clients", o.Clients, "")
 	c.fs.IntVar(&o.Batch, "batch", o.Batch, "")
 	c.fs.Func("dist", "", func(v string) error { o.Dist = bench.Dist(v); return nil })
@@ -36,7 +37,7 @@ func (c *call) workload(o *bench.Config) {
 	c.fs.IntVar(&o.Repeat, "repeat", o.Repeat, "")
 	c.fs.BoolVar(&o.Verify, "verify", o.Verify, "")
 	c.fs.BoolVar(&o.Keep, "keep", false, "")
-	c.fs.DurationVar(&o.BoundTime, "bound", o.BoundTime, "")
+	c.fs.Var(orNone{&o.BoundTime}, "bound", "")
 	c.backend(&o.Backend)
 }
 
@@ -98,22 +99,19 @@ func runRun(ctx context.Context, c *call) error {
 	}
 	r.Command = c.line
 	m := &bench.ModesResult{Runs: []*bench.Result{r}, Command: c.line}
-	err = errors.Join(err, c.deliver(&to, r, r.WriteText, m.WriteHTML, m.Runs), c.distributions(&to, r))
+	err = errors.Join(err, c.distributions(&to, r))
 	if r.HasReads() && to.hgrm != "" && to.hgrm != "-" {
 		err = errors.Join(err, c.write(to.hgrm+".reads", r.WriteReadHGRM))
 	}
-	return err
+	return errors.Join(err, c.deliver(&to, r, r.WriteText, m.WriteHTML, m.Runs))
 }
 
 // deliver writes everything that was asked for of some runs, and of runs of the log.
 func (c *call) deliver(
 	to *outputs, doc any, text, html func(io.Writer) error, runs []*bench.Result, logs ...*bench.WALResult,
 ) error {
-	if err := c.report(to.json, doc, text); err != nil {
-		return err
-	}
 	return errors.Join(c.write(to.html, html),
-		c.write(to.gobench, func(w io.Writer) error { return bench.WriteGoBench(w, runs, logs...) }))
+		c.write(to.gobench, func(w io.Writer) error { return bench.WriteGoBench(w, runs, logs...) }), c.report(to.json, doc, text))
 }
 
 // runModes is the bare command.
@@ -136,7 +134,7 @@ func runModes(ctx context.Context, c *call) error {
 	m := &bench.ModesResult{Schema: bench.SchemaCompare, Runs: rs, Command: c.line}
 	if len(rs) > 0 && len(rs[0].Repeats) > 0 && ctx.Err() == nil && err == nil {
 		m.WAL, err = bench.RunWAL(ctx, bench.WALConfig{
-			Dir: o.Dir, Duration: o.Duration, Warmup: o.Warmup, Backend: o.Backend, Repeat: o.Repeat, Verify: o.Verify,
+			Dir: cmp.Or(o.WALDir, o.Dir), Duration: o.Duration, Warmup: o.Warmup, Backend: o.Backend, Repeat: o.Repeat, Verify: o.Verify,
 			Cores: o.Cores, BoundTime: o.BoundTime,
 		}, p)
 	}
@@ -144,11 +142,14 @@ func runModes(ctx context.Context, c *call) error {
 	if len(rs) == 0 || len(rs[0].Repeats) == 0 {
 		return err
 	}
+	if m.Interrupted = ctx.Err() != nil; m.Interrupted && m.WAL == nil && errors.Is(err, ctx.Err()) {
+		err = nil // the modes are what there is
+	}
 	m.Conclude()
 	if e := c.deliver(&to, m, m.WriteText, m.WriteHTML, rs, m.Logs()...); e != nil {
 		return errors.Join(err, e)
 	}
-	if to.html != "" && to.html != "-" && to.json != "-" {
+	if to.html != "" && !c.taken {
 		_, e := io.WriteString(c.stdout, "The report is in "+to.html+".\n")
 		err = errors.Join(err, e)
 	}

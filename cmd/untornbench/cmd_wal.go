@@ -17,7 +17,7 @@ func runWAL(ctx context.Context, c *call) error {
 	c.fs.Var(small{&o.RecordBytes}, "record", "")
 	c.fs.IntVar(&o.Clients, "clients", 0, "")
 	c.fs.DurationVar(&o.Duration, "duration", 0, "")
-	c.fs.DurationVar(&o.Warmup, "warmup", 0, "")
+	c.fs.Var(orNone{&o.Warmup}, "warmup", "")
 	c.fs.StringVar(&commits, "commit", "", "")
 	c.fs.StringVar(&o.Method, "method", "", "")
 	c.fs.IntVar(&o.Groups, "groups", 0, "")
@@ -26,7 +26,7 @@ func runWAL(ctx context.Context, c *call) error {
 	c.fs.StringVar(&sweep, "sweep", "", "")
 	c.fs.IntVar(&o.Cores, "cores", 0, "")
 	c.fs.IntVar(&o.Zeros, "zeros", 0, "")
-	c.fs.DurationVar(&o.BoundTime, "bound", 0, "")
+	c.fs.Var(orNone{&o.BoundTime}, "bound", "")
 	c.fs.IntVar(&o.Repeat, "repeat", 0, "")
 	c.fs.BoolVar(&o.Verify, "verify", false, "")
 	c.fs.BoolVar(&o.Keep, "keep", false, "")
@@ -57,7 +57,7 @@ func runWAL(ctx context.Context, c *call) error {
 	}
 	r.Command = c.line
 	m := &bench.ModesResult{WAL: r, Meaning: r.Meaning, Command: c.line}
-	return errors.Join(err, c.deliver(&to, r, r.WriteText, m.WriteHTML, nil, r), c.distributions(&to, r))
+	return errors.Join(err, c.distributions(&to, r), c.deliver(&to, r, r.WriteText, m.WriteHTML, nil, r))
 }
 
 // sweepWAL is wal -sweep, and wal with several commit policies.

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/untorn/untorn/bench"
 	"github.com/untorn/untorn/ring"
@@ -44,6 +46,24 @@ func (s small) Set(v string) error {
 	}
 	if err == nil {
 		*s.to = int(n)
+	}
+	return err
+}
+
+// orNone is a duration of which 0 means none at all: no warm-up, no bound. Left out it is the default.
+type orNone struct{ to *time.Duration }
+
+func (d orNone) String() string {
+	if d.to == nil {
+		return ""
+	}
+	return d.to.String()
+}
+
+func (d orNone) Set(v string) error {
+	n, err := time.ParseDuration(v)
+	if err == nil {
+		*d.to = cmp.Or(n, -1)
 	}
 	return err
 }

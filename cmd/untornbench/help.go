@@ -47,7 +47,9 @@ Columns
   bytes/byte   what went to the device for each byte of a page
 
 Defaults here: 16 clients x 64 pages of 16 KiB, 128 MiB working set, 3 rounds of 1 s a mode, every
-page read back twice at the end. untornbench run -h explains the other flags.
+page read back twice at the end. untornbench run -h explains the other flags; of those -mode, -unsafe,
+-rate, -overload, -sweep, -ack, -series, -hgrm, -hlog and -cpuprofile are only run's. The baselines have
+no log: with -log N they append nothing.
 
 Examples
   untornbench                                the comparison, in the current directory
@@ -101,10 +103,10 @@ How much
   -overload P      open loop at P percent of what a closed loop does right before: callers fall
                    behind, and what blocks them is shown by cause
   -sweep S=V,V...  the same workload at several values of a setting: as untornbench sweep
-  -duration D      of a measured interval (default 10s), -warmup D before each (default 1s)
+  -duration D      of a measured interval (default 10s), -warmup D before each (default 1s; 0: none)
   -repeat N        intervals; the median is shown, with the spread (default 1)
   -bound D         how long each part of the bound is measured, before and after each interval
-                   (default 250ms; negative: not at all, and no efficiency)
+                   (default 250ms; 0: not at all, and no efficiency)
   -seed N          of contents and choices (default 1)
 Engine
   -backend B       io_uring, threads, or buffered through the page cache (default auto)
@@ -120,7 +122,8 @@ Engine
 Result
   -verify          read every page at the end, close, open again, read every page once more; each
                    must be whole and the version acknowledged last
-  -json FILE       everything ("-" = standard output, in place of the table)
+  -json FILE       everything; of this and the files below one can be "-", standard output in place of
+                   the table. What cannot be written is refused before anything is measured
   -html FILE       the report, one file that needs no network
   -series FILE     the time series as CSV (it is in the JSON, too)
   -hgrm FILE       the latency distribution as HdrHistogram's plotter reads it; that of reads goes to
@@ -189,7 +192,7 @@ usage: untornbench wal [-dir D] [-record 1024] [-clients 64] [-duration 10s] [-w
   -cores N         GOMAXPROCS during the measured intervals (default: as it is)
   -zeros P         percent of a record that compresses away (default 0)
   -bound D         how long the bound is measured, before and after each interval (default 250ms;
-                   negative: not at all, and no efficiency)
+                   0: not at all, and no efficiency)
   -verify          close, open again, and check every record the log still has: contents, order, and
                    that the last ones acknowledged are there
   -dir, -duration, -warmup, -repeat, -backend, -keep, -json, -html, -series, -hgrm, -hlog,

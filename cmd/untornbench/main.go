@@ -55,6 +55,8 @@ type call struct {
 	fs     *flag.FlagSet
 	stdout io.Writer
 	stderr io.Writer
+	taken  bool           // standard output has a result: no table
+	watch  bench.Progress // of tests, in place of the terminal's
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -109,7 +111,63 @@ func (c *call) parse(positional int) error {
 		}
 		return fmt.Errorf("%w: %d arguments, want %d", bench.ErrUsage, n, positional)
 	}
+	if err := c.nonzero(); err != nil {
+		return err
+	}
+	return c.results()
+}
+
+// nonzero refuses 0 where it would be taken for the default.
+func (c *call) nonzero() (err error) {
+	c.fs.Visit(func(f *flag.Flag) {
+		switch f.Name {
+		case "page", "size", "duration", "repeat", "clients", "batch", "record", "hot", "checkpoint":
+			if v := f.Value.String(); v == "0" || v == "0s" || v == "0B" {
+				err = fmt.Errorf("%w: -%s 0", bench.ErrUsage, f.Name)
+			}
+		}
+	})
+	return err
+}
+
+// results looks at where results are to go, before anything is measured for nothing.
+func (c *call) results() error {
+	seen := map[string]string{}
+	for _, flag := range []string{"json", "html", "gobench", "hgrm", "hlog", "series", "cpuprofile"} {
+		f := c.fs.Lookup(flag)
+		if f == nil || f.Value.String() == "" {
+			continue
+		}
+		name := f.Value.String()
+		if first := seen[name]; first != "" {
+			return fmt.Errorf("%w: -%s and -%s go to the same place, %s", bench.ErrUsage, first, flag, name)
+		}
+		if seen[name] = flag; name == "-" {
+			c.taken = true
+		} else if err := writable(name); err != nil {
+			return fmt.Errorf("-%s: %w", flag, err)
+		}
+	}
 	return nil
+}
+
+// writable says whether a file can be written. It leaves everything as it was; what is neither a file
+// nor a directory, nor nothing yet, is not touched.
+func writable(name string) error {
+	if s, err := os.Stat(name); err == nil && !s.Mode().IsRegular() && !s.IsDir() {
+		return nil
+	}
+	_, err := os.Lstat(name)
+	fresh := os.IsNotExist(err)
+	w, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o666)
+	if err != nil {
+		return err
+	}
+	err = w.Close()
+	if fresh {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return err
 }
 
 // write sends a document to a file, or to standard output for "-".
@@ -135,11 +193,12 @@ func (c *call) profiled(name string, f func(io.Writer) error) error {
 	return c.write(name, f)
 }
 
-// report writes the table, unless standard output is taken by the JSON.
+// report writes the JSON and then the table, unless standard output is taken. It comes behind all other
+// results: whoever reads only the first lines of the table loses none of them.
 func (c *call) report(jsonTo string, v any, text func(io.Writer) error) error {
 	err := c.write(jsonTo, func(w io.Writer) error { return bench.WriteJSON(w, v) })
-	if err == nil && jsonTo != "-" {
-		err = text(c.stdout)
+	if !c.taken {
+		err = errors.Join(err, text(c.stdout))
 	}
 	return err
 }

@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/untorn/untorn/bench"
 )
 
 func call0(t *testing.T, args ...string) (code int, out, err string) {
@@ -43,6 +47,9 @@ func TestUsage(t *testing.T) {
 		{"sweep"}, {"sweep", "-over", "clients"}, {"sweep", "-over", "clients", "-values", "1,1"}, {"sweep", "-over", "x", "-values", "1"},
 		{"sweep", "-over", "clients", "-values", "1", "-mode", "none"}, {"sweep", "-over", "page", "-values", "5000"},
 		{"sweep", "-over", "checkpoint", "-values", "16MiB"}, // MiB of MiB
+		{"-clients", "0"}, {"run", "-duration", "0"}, {"run", "-size", "0"}, {"wal", "-record", "0"}, {"limit", "-batch", "0"},
+		{"run", "-json", "-", "-gobench", "-"}, {"run", "-json", "x", "-html", "x"}, {"recovery", "-logs", "x"}, {"recovery", "-logs", "65GiB"},
+		{"run", "-size", "9223372036854775807"}, {"limit", "-batch", "1125899906842624"},
 	} {
 		code, out, err := call0(t, args...)
 		if code != exitUsage || out != "" || !strings.Contains(err, "usage: untornbench") || !strings.Contains(err, " [-") {
@@ -121,6 +128,7 @@ func TestImpossible(t *testing.T) {
 	for _, args := range [][]string{
 		{"run", "-dir", below}, {"wal", "-dir", below}, {"limit", "-dir", below}, {"-dir", below},
 		{"compare", file, file}, {"compare", below, below},
+		{"run", "-json", below}, {"wal", "-html", below}, {"limit", "-gobench", below}, {"-html", below}, {"recovery", "-json", filepath.Dir(file)},
 	} {
 		if code, _, err := call0(t, args...); code != exitError || err == "" {
 			t.Errorf("%v: status %d, %q", args, code, err)
@@ -166,6 +174,95 @@ func TestRunAndCompare(t *testing.T) {
 	}
 	if code, out, _ := call0(t, "compare", "-force", file("a.json"), file("none.json")); code != exitFine || !strings.Contains(out, "although they differ") {
 		t.Errorf("forced: status %d\n%s", code, out)
+	}
+}
+
+// full is standard output that nobody reads.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("nobody reads this") }
+
+// TestResultsComeBeforeTheTable: whoever closes standard output loses the table and nothing else, and
+// looking whether a file can be written leaves it as it was.
+func TestResultsComeBeforeTheTable(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	if err := os.WriteFile(file("old"), []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, _ := call0(t, "run", "-mode", "x", "-json", file("old"), "-html", file("new")); code != exitUsage {
+		t.Errorf("status %d", code)
+	}
+	if b, err := os.ReadFile(file("old")); string(b) != "old" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if _, err := os.Stat(file("new")); !os.IsNotExist(err) {
+		t.Errorf("a file that was only looked at is there: %v", err)
+	}
+	names := []string{"json", "html", "gobench", "hgrm", "hlog", "series"}
+	for _, d := range []string{"60ms", "500ms", "4s"} { // as patient
+		args := []string{"run", "-size", "4MiB", "-warmup", "0", "-clients", "2", "-batch", "8", "-bound", "0", "-dir", file("work"), "-duration", d}
+		for _, n := range names {
+			args = append(args, "-"+n, file(n))
+		}
+		var e strings.Builder
+		if code := run(t.Context(), args, full{}, &e); code != exitError || !strings.Contains(e.String(), "nobody reads this") {
+			t.Fatalf("status %d, %s", code, e.String())
+		}
+		if !strings.Contains(e.String(), "no call was acknowledged") {
+			break
+		}
+	}
+	for _, n := range names {
+		if b, err := os.ReadFile(file(n)); err != nil || len(b) == 0 {
+			t.Errorf("%s: %d bytes, %v", n, len(b), err)
+		}
+	}
+	var doc struct {
+		Config struct {
+			Warmup int64 `json:"warmup_ns"`
+			Bound  int64 `json:"bound_ns"`
+		} `json:"config"`
+		Bound float64 `json:"bound_pages_per_second"`
+	}
+	if b, _ := os.ReadFile(file("json")); json.Unmarshal(b, &doc) != nil || doc.Config.Warmup != 0 || doc.Config.Bound >= 0 || doc.Bound != 0 {
+		t.Errorf("neither warm-up nor bound: %+v", doc)
+	}
+	// One result takes the table's place.
+	code, out, err := patient(t, "wal", "-clients", "2", "-warmup", "0", "-bound", "0", "-dir", file("work"), "-html", "-")
+	if code != exitFine || !strings.HasPrefix(out, "<!DOCTYPE") || !strings.HasSuffix(out, "</html>\n") {
+		t.Errorf("status %d, %.80q, %s", code, out, err)
+	}
+}
+
+// TestComparisonWithALog: the baselines have none, and the log alone is measured where it will lie.
+func TestComparisonWithALog(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out, e strings.Builder
+	c := &call{fs: flag.NewFlagSet("", flag.ContinueOnError), stdout: &out, stderr: &e, args: []string{
+		"-size", "4MiB", "-duration", "1s", "-warmup", "0", "-repeat", "1", "-clients", "2", "-batch", "8", "-bound", "0", "-html", "",
+		"-dir", filepath.Join(dir, "data"), "-log", "100", "-wal-dir", filepath.Join(dir, "log"), "-json", filepath.Join(dir, "a.json"),
+	}}
+	c.watch = func(what string, _ float64) {
+		if what != "log, 1 of 1" {
+			return
+		}
+		if there, _ := filepath.Glob(filepath.Join(dir, "log", "untornbench-scratch-*", "bare")); len(there) != 1 {
+			t.Errorf("the log is not measured in -wal-dir: %v", there)
+		}
+		cancel()
+	}
+	if err := runModes(ctx, c); err != nil && !errors.Is(err, bench.ErrNothing) {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "a.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(b), `"mode": "naive"`) || !strings.Contains(out.String(), "INTERRUPTED") {
+		t.Errorf("%s", out.String())
 	}
 }
 

@@ -9,10 +9,10 @@ import (
 	"github.com/untorn/untorn/bench"
 )
 
-// progress is one line on a terminal, rewritten in place; elsewhere nothing.
+// progress is one line on a terminal, rewritten in place; elsewhere nothing, but for tests.
 func (c *call) progress() (p bench.Progress, done func()) {
-	if !isTerminal(c.stderr) {
-		return nil, func() {}
+	if c.watch != nil || !isTerminal(c.stderr) {
+		return c.watch, func() {}
 	}
 	const width = 24
 	p = func(what string, share float64) {
