@@ -349,6 +349,13 @@ func fieldRows(c any) (rows [][2]string) {
 
 // fieldText is a value for people: durations and sizes with their units.
 func fieldText(name string, v any) string {
+	if all, ok := v.([]any); ok {
+		var parts []string
+		for _, x := range all {
+			parts = append(parts, fieldText(name, x))
+		}
+		return strings.Join(parts, ", ")
+	}
 	f, ok := v.(float64)
 	switch {
 	case !ok:

@@ -20,7 +20,7 @@ func places() []string {
 	for w := range stages.Wheres {
 		out = append(out, w.String())
 	}
-	return append(out, spentCall, spentBehind, spentGroup, spentAppend)
+	return append(out, spentCall, spentBehind, spentGroup, spentAppend, spentRecover, spentStart, spentReplay)
 }
 
 // spentChart draws a stacked bar for each row, of the time of a page; legend has the places that

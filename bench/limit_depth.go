@@ -126,6 +126,7 @@ func (r *LimitResult) meaning() string {
 type chartBox struct {
 	Title  string
 	Legend []legendEntry
+	Blocks bool // of the legend: parts of bars
 	Chart  template.HTML
 	Note   string
 }
@@ -166,8 +167,8 @@ func (r *LimitResult) WriteHTML(w io.Writer) error {
 	}
 	bars = append(bars, bar{"free bound", r.Free, 0, 0, 0, Count(r.Free) + " pages/s", 3}, bar{"flushed bound", r.Flushed, 0, 0, 0, Count(r.Flushed) + " pages/s", 3})
 	d.Charts = append(d.Charts, chartBox{
-		"Pages a second", nil, barChart("pages per second of each kind of write", bars, 0),
-		"The thin line is from the least to the most of the rounds. Both at once: every batch written in sequence and flushed, then its pages in place and flushed. " +
+		Title: "Pages a second", Chart: barChart("pages per second of each kind of write", bars, 0),
+		Note: "The thin line is from the least to the most of the rounds. Both at once: every batch written in sequence and flushed, then its pages in place and flushed. " +
 			"The two bounds are worked out: every page once in sequence and once in place, from one drive's time.",
 	})
 	if len(r.ByDepth) > 1 {
@@ -201,5 +202,5 @@ func (r *LimitResult) depthChart(title, per, free, flushed string, unit float64)
 	x.title = "writes in flight"
 	y := linear(top, chartHeight-marginBottom, marginTop, Count)
 	y.title = per
-	return chartBox{title, []legendEntry{{"not flushed", 0}, {"flushed", 1}}, lineChart(title, x, y, cs), "The upright lines are from the least to the most of the rounds."}
+	return chartBox{Title: title, Legend: []legendEntry{{"not flushed", 0}, {"flushed", 1}}, Chart: lineChart(title, x, y, cs), Note: "The upright lines are from the least to the most of the rounds."}
 }

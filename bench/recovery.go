@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -38,6 +39,7 @@ func (c RecoveryConfig) withDefaults() RecoveryConfig {
 	}
 	c.PageBytes = cmp.Or(c.PageBytes, untorn.DefaultPageSize)
 	c.Repeat = cmp.Or(c.Repeat, 1)
+	c.Backend = cmp.Or(c.Backend, ring.Auto)
 	return c
 }
 
@@ -61,6 +63,7 @@ func (c RecoveryConfig) Validate() error {
 	if c.Repeat < 1 || c.Repeat > 100 {
 		bad.add("repeat %d", c.Repeat)
 	}
+	bad.backend(c.Backend)
 	if _, err := codecs.ByName(c.ImageCodec); err != nil {
 		bad.add("%w", err)
 	}
@@ -76,8 +79,11 @@ type RecoveryPoint struct {
 	Restored int     `json:"pages_written"` // by recovery, of any source
 	Records  int64   `json:"records"`       // handed to the caller's replay
 	Open     float64 `json:"open_seconds"`
-	Replay   float64 `json:"replay_seconds"` // reading the records, without applying them
+	Recover  float64 `json:"recover_seconds"` // the part of Open that recovering took
+	Replay   float64 `json:"replay_seconds"`  // reading the records, without applying them
 	LogSpeed float64 `json:"open_log_bytes_per_second"`
+	// Read is plain reads of the log's files, and nothing else: what LogSpeed is to be seen beside.
+	Read float64 `json:"read_bytes_per_second"`
 }
 
 // RecoveryResult is all of them.
@@ -185,7 +191,7 @@ func (c *RecoveryConfig) crash(ctx context.Context, root *scratch, m Mode, logBy
 	}
 	r, in := e.Report(), e.Info()
 	of.Backend, of.BackendReason, of.DirectIO, of.DirectReason = in.Backend, in.BackendReason, in.DirectIO, in.DirectReason
-	x = RecoveryPoint{Mode: m, Asked: logBytes, LogBytes: int64(r.Log.End - r.Log.Start), Images: r.Images, Restored: r.Installed, Open: time.Since(begun).Seconds()}
+	x = RecoveryPoint{Mode: m, Asked: logBytes, LogBytes: int64(r.Log.End - r.Log.Start), Images: r.Images, Restored: r.Installed, Open: time.Since(begun).Seconds(), Recover: r.Took.Seconds()}
 	x.LogSpeed = ratio(float64(x.LogBytes), x.Open)
 	begun = time.Now()
 	for _, rerr := range e.Replay(ctx) {
@@ -196,7 +202,11 @@ func (c *RecoveryConfig) crash(ctx context.Context, root *scratch, m Mode, logBy
 		x.Records++
 	}
 	x.Replay = time.Since(begun).Seconds()
-	return x, errors.Join(err, e.Close(context.WithoutCancel(ctx)))
+	if err := errors.Join(err, e.Close(context.WithoutCancel(ctx))); err != nil {
+		return x, err
+	}
+	x.Read, err = plainReads(ctx, c.Backend, filepath.Join(dir, "wal"), x.LogBytes)
+	return x, err
 }
 
 // fillLog writes page after page, each with a record, until the log has grown by so much.
@@ -247,16 +257,24 @@ func (r *RecoveryResult) WriteText(out io.Writer) error {
 	w.printf("open after a crash, by the log since the last checkpoint: pages of %s\n", FormatBytes(int64(r.Config.PageBytes)))
 	writeHost(w, &r.Host)
 	w.printf("backend %s (%s)%s\n\n", r.Backend, r.BackendReason, indirect(r.DirectIO, r.DirectReason))
-	rows := [][]string{{"mode", "log", "images", "pages written", "open s", "log/s", "records", "replay s"}}
+	w.table(r.rows())
+	w.printf("\nopen: everything until the first page can be read, recovering the part of it that recovery takes; log/s: the log by the open; " +
+		"reads/s: plain reads of the\nsame files; replay: reading the caller's records, without applying them.\n")
+	if s := r.cached(); s != "" {
+		w.printf("\n%s\n", s)
+	}
+	return w.end(r.Interrupted, r.Meaning)
+}
+
+func (r *RecoveryResult) rows() [][]string {
+	rows := [][]string{{"mode", "log", "images", "pages written", "open s", "recovering s", "log/s", "reads/s", "records", "replay s"}}
 	for _, p := range r.Points {
 		rows = append(rows, []string{
-			string(p.Mode), FormatBytes(p.LogBytes), Count(float64(p.Images)), Count(float64(p.Restored)), fmt.Sprintf("%.3f", p.Open),
-			FormatBytes(int64(p.LogSpeed)), Count(float64(p.Records)), fmt.Sprintf("%.3f", p.Replay),
+			string(p.Mode), FormatBytes(p.LogBytes), Count(float64(p.Images)), Count(float64(p.Restored)), fmt.Sprintf("%.3f", p.Open), fmt.Sprintf("%.3f", p.Recover),
+			FormatBytes(int64(p.LogSpeed)), FormatBytes(int64(p.Read)), Count(float64(p.Records)), fmt.Sprintf("%.3f", p.Replay),
 		})
 	}
-	w.table(rows)
-	w.printf("\nopen: everything until the first page can be read; replay: reading the caller's records, without applying them.\n")
-	return w.end(r.Interrupted, r.Meaning)
+	return rows
 }
 
 // meaning is the slowest open, and what would shorten it.

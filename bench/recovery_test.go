@@ -23,7 +23,7 @@ func TestRecovery(t *testing.T) {
 		t.Fatalf("%+v", r.Points)
 	}
 	for _, p := range r.Points {
-		if p.LogBytes < 4<<20 || p.Open <= 0 || p.Records == 0 || (p.Images > 0) != (p.Mode == FullPage) || p.Mode == FullPage && p.Restored < 200 {
+		if p.LogBytes < 4<<20 || p.Open <= 0 || p.Recover <= 0 || p.Recover > p.Open || p.Read <= 0 || p.Records == 0 || (p.Images > 0) != (p.Mode == FullPage) || p.Mode == FullPage && p.Restored < 200 {
 			t.Errorf("%+v", p)
 		}
 	}

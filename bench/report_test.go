@@ -153,7 +153,7 @@ func sweepOf() *SweepResult {
 func recoveryOf() *RecoveryResult {
 	r := &RecoveryResult{
 		Schema: SchemaRecovery, DirectReason: "-", Host: full().Host, Config: RecoveryConfig{ImageCodec: "lz4", Keep: true}.withDefaults(),
-		Points: []RecoveryPoint{{Mode: FullPage, Asked: 1 << 20, LogBytes: 1 << 20, Open: 0.5, Replay: 0.1}, {Mode: FullPage, Asked: 1 << 20, Open: 0.7}},
+		Points: []RecoveryPoint{{Mode: FullPage, Asked: 1 << 20, LogBytes: 1 << 20, Open: 0.5, Recover: 0.4, Replay: 0.1, LogSpeed: 2 << 20, Read: 4 << 20}, {Mode: FullPage, Asked: 1 << 20, Open: 0.7}},
 	}
 	r.Meaning = r.meaning()
 	return r
@@ -221,6 +221,7 @@ func TestReportStandsAlone(t *testing.T) {
 		"wal":       {(&ModesResult{WAL: m.WAL, Meaning: "What it means"}).WriteHTML, []string{"The log alone", "Records a second over time"}},
 		"wal sweep": {walSweepOf().WriteHTML, []string{"Records a second against clients", "commit async", "Where the time of a record goes", "behind other groups"}},
 		"limit":     {limitOf().WriteHTML, []string{"By writes in flight", "writes in flight", "protection by copies costs 67 %", "flushed bound"}},
+		"recovery":  {recoveryOf().WriteHTML, []string{"Every crash", "recovering", "fullpage 1MiB", "32MiB, 128MiB, 512MiB", "auto", "50 % of reads", "lay in the page cache", "class=\"bound\""}},
 		"commits":   {commits.WriteHTML, []string{"Records a second by commit", "class=\"bound\""}},
 	} {
 		t.Run(name, func(t *testing.T) { standsAlone(t, c.write, append(always, c.want...)) })

@@ -27,6 +27,10 @@ const (
 	spentFill   = "filling"
 	spentRoom   = "room in the log"
 	spentCall   = "writes and flushes"
+	// Of an open after a crash.
+	spentRecover = "recovering"
+	spentStart   = "starting"
+	spentReplay  = "replay"
 )
 
 // callTime is what clients did with their time, summed over them, in nanoseconds.

@@ -10,7 +10,7 @@ import (
 
 func runRecovery(ctx context.Context, c *call) error {
 	var o bench.RecoveryConfig
-	var jsonTo, gobenchTo, modes, logs string
+	var jsonTo, htmlTo, gobenchTo, modes, logs string
 	c.fs.StringVar(&o.Dir, "dir", "", "")
 	c.fs.StringVar(&modes, "mode", "", "")
 	c.fs.StringVar(&logs, "logs", "", "")
@@ -19,6 +19,7 @@ func runRecovery(ctx context.Context, c *call) error {
 	c.fs.IntVar(&o.Repeat, "repeat", 0, "")
 	c.fs.BoolVar(&o.Keep, "keep", false, "")
 	c.fs.StringVar(&jsonTo, "json", "", "")
+	c.fs.StringVar(&htmlTo, "html", "", "")
 	c.fs.StringVar(&gobenchTo, "gobench", "", "")
 	c.backend(&o.Backend)
 	if err := c.parse(0); err != nil {
@@ -37,5 +38,5 @@ func runRecovery(ctx context.Context, c *call) error {
 		return err
 	}
 	r.Command = c.line
-	return errors.Join(err, c.write(gobenchTo, r.WriteGoBench), c.report(jsonTo, r, r.WriteText))
+	return errors.Join(err, c.write(htmlTo, r.WriteHTML), c.write(gobenchTo, r.WriteGoBench), c.report(jsonTo, r, r.WriteText))
 }

@@ -271,7 +271,8 @@ const helpRecovery = `untornbench recovery measures the open after a crash, by h
 checkpoint: pages and records are written, the engine is left as a crash leaves it, and opened.
 
 usage: untornbench recovery [-dir D] [-mode M,M...] [-logs N,N...] [-page 16KiB] [-image-codec C]
-         [-repeat 1] [-backend auto|uring|threads|buffered] [-keep] [-json FILE] [-gobench FILE]
+         [-repeat 1] [-backend auto|uring|threads|buffered] [-keep] [-json FILE] [-html FILE]
+         [-gobench FILE]
 
   -dir D           a scratch directory is made in here, and removed at the end (default: the current
                    directory)
@@ -284,6 +285,8 @@ usage: untornbench recovery [-dir D] [-mode M,M...] [-logs N,N...] [-page 16KiB]
   -repeat N        crashes of each kind, all shown (default 1)
   -keep            leave the scratch directories
   -json FILE       everything ("-" = standard output, in place of the table)
+  -html FILE       the report, one file that needs no network: time by phase, and the log a second beside
+                   plain reads of the same files
   -gobench FILE    the figures as go test -bench prints them, for benchstat
 
 Examples
