@@ -141,8 +141,13 @@ func (r *Result) name() string {
 	if dist == Uniform {
 		dist = ""
 	}
+	every := c.CheckpointBytes
+	if every == logKept || c.LogBytes == 0 && !c.Mode.logsImages() { // as ever, or never
+		every = 0
+	}
 	return named("mode", r.Mode, "page", r.PageBytes, "clients", r.Clients, "batch", r.BatchPages, "ack", r.Ack, "dist", dist,
-		"reads", c.Reads, "log", c.LogBytes, "zeros", c.Zeros, "depth", c.Depth, "cores", c.Cores, "rate", c.Rate, "overload", c.Overload)
+		"hot", c.Hot, "reads", c.Reads, "log", c.LogBytes, "checkpoint", every, "codec", c.ImageCodec, "zeros", c.Zeros, "depth", c.Depth,
+		"cores", c.Cores, "rate", c.Rate, "overload", c.Overload)
 }
 
 func (r *WALResult) name() string {

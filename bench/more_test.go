@@ -88,6 +88,35 @@ func TestGoBenchOfEveryRound(t *testing.T) {
 	}
 }
 
+// TestGoBenchNamesEveryPoint: points of a sweep are not taken for repeats of one.
+func TestGoBenchNamesEveryPoint(t *testing.T) {
+	for _, set := range settings() {
+		var names []string
+		for _, v := range []int{4096, 8192} {
+			r := result(1)
+			r.Config.LogBytes = 128
+			set.set(&r.Config, v)
+			r.PageBytes, r.Clients, r.BatchPages = r.Config.PageBytes, r.Config.Clients, r.Config.Batch
+			names = append(names, r.name())
+		}
+		if names[0] == names[1] {
+			t.Errorf("sweep over %s: both points are %s", set.name, names[0])
+		}
+	}
+	for _, set := range walSettings() {
+		var names []string
+		for _, v := range []int{4096, 8192} {
+			r := &WALResult{}
+			set.set(&r.Config, v)
+			r.RecordBytes, r.Clients = r.Config.RecordBytes, r.Config.Clients
+			names = append(names, r.name())
+		}
+		if names[0] == names[1] {
+			t.Errorf("sweep of the log over %s: both points are %s", set.name, names[0])
+		}
+	}
+}
+
 func TestLimitComplaints(t *testing.T) {
 	for _, c := range []LimitConfig{{Batch: 1 << 50}, {Batch: 1 << 10}, {Batch: -1}, {Depth: 300}, {PageBytes: -4096, Batch: 1}} {
 		if err := c.Validate(); !errors.Is(err, ErrUsage) {
