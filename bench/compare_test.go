@@ -139,6 +139,32 @@ func TestCompareLooksAtEveryPart(t *testing.T) {
 	}
 }
 
+// TestFewCallsHaveNoTail in words and tables either.
+func TestFewCallsHaveNoTail(t *testing.T) {
+	l := Latency{Count: 99, P50: 1, P99: 2}
+	sweep, log := sweepOf(), walSweepOf()
+	for _, p := range sweep.Points {
+		p.Run.Latency = l
+	}
+	sweep.Points[4].Run.PagesPerSecond = sweep.Points[6].Run.PagesPerSecond * 0.96
+	for _, p := range log.Points {
+		p.Run.Latency = l
+	}
+	limit := limitOf()
+	limit.Flush = l
+	rows := syncRows([]SyncRow{{Method: "x", Bytes: 4096, Durable: true, Latency: l}})
+	for name, s := range map[string]string{
+		"sweep": sweep.meaning(), "log": log.meaning(), "limit": limit.meaning(), "sync": strings.Join(rows[1], " "),
+	} {
+		if strings.Contains(s, "p99") || strings.Contains(s, "(2") {
+			t.Errorf("%s: %s", name, s)
+		}
+	}
+	if s := sweep.meaning(); !strings.Contains(s, "95 % of it or more from 4 on") {
+		t.Error(s)
+	}
+}
+
 // TestTailsNeedCalls: the p99.9 of 500 calls is their maximum, and is not shown or compared as more.
 func TestTailsNeedCalls(t *testing.T) {
 	for n, want := range map[int64]string{50: "--", 99: "--", 100: "x-", 999: "x-", 1000: "xx"} {

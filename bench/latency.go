@@ -67,6 +67,14 @@ func (l *Latency) p99(show func(us float64) string) string { return l.tail(99, l
 
 func (l *Latency) p999(show func(us float64) string) string { return l.tail(99.9, l.P999, show) }
 
+// atP99 goes on after a median, if there is a p99 to speak of.
+func (l *Latency) atP99() string {
+	if !l.reaches(99) {
+		return ""
+	}
+	return ", " + Micros(l.P99) + " at p99"
+}
+
 func (l *Latency) tail(p, us float64, show func(us float64) string) string {
 	if !l.reaches(p) {
 		return "-"

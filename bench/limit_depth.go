@@ -110,7 +110,7 @@ func (r *LimitResult) meaning() string {
 	fmt.Fprintf(&b, "This drive writes %s pages/s of %s at random with %d in flight, %s when they are flushed every %d. ",
 		Count(r.RandomPages), FormatBytes(int64(r.PageBytes)), r.Depth, Count(r.RandomFlushed), r.BatchPages)
 	if r.Flush.Count > 0 {
-		fmt.Fprintf(&b, "A flush takes %s, %s at p99. ", Micros(r.Flush.P50), Micros(r.Flush.P99))
+		fmt.Fprintf(&b, "A flush takes %s%s. ", Micros(r.Flush.P50), r.Flush.atP99())
 	}
 	fmt.Fprintf(&b, "A doublewrite writes every page twice and can do %s pages/s at most: ", Count(r.best()))
 	if share := ratio(r.best(), r.RandomFlushed); share < 1 {
@@ -143,8 +143,8 @@ func (r *LimitResult) WriteHTML(w io.Writer) error {
 		Title: "untornbench: what the drive can do", Meaning: r.Meaning, Command: strings.Join(quoted(r.Command), " "), Generated: r.Started,
 		Sub:  fmt.Sprintf("pages of %s, %d in flight, %d a flush", FormatBytes(int64(r.PageBytes)), r.Depth, r.BatchPages),
 		Host: hostRows(&r.Host), Config: append([][2]string{{"backend in use", r.Backend + ": " + r.BackendReason}, {"direct I/O", fmt.Sprint(r.DirectIO) + " " + r.DirectReason}}, fieldRows(r.Config)...),
-		Method: fmt.Sprintf("%d rounds; every measurement is taken once in each, so that a drive that changes its mind changes all of them; shown are medians. "+
-			"Each takes %v, at the several depths %v. Files are written once beforehand: nothing is measured into unwritten space.", r.Config.Repeat, r.Config.Duration, r.Config.Duration/4),
+		Method: fmt.Sprintf("Rounds: %d. Every measurement is taken once in each, so that a drive that changes its mind changes all of them; shown are medians. "+
+			"Each takes %v, at the several depths %v. Files are written once beforehand: nothing is measured into unwritten space.", r.Rounds, r.Config.Duration, r.Config.Duration/4),
 	}
 	d.warnOf("", r.Interrupted, r.Host.FlushesOff, nil)
 	var bars []bar

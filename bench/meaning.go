@@ -150,10 +150,10 @@ func (r *WALResult) meaning() string {
 	if r.Config.Rate > 0 || r.Overload != nil {
 		from = "its append was meant to begin"
 	}
-	after := fmt.Sprintf("a record is durable %s after %s at the median, %s at p99", Micros(r.Latency.P50), from, Micros(r.Latency.P99))
+	after := fmt.Sprintf("a record is durable %s after %s at the median%s", Micros(r.Latency.P50), from, r.Latency.atP99())
 	if r.Commit != "sync" {
-		after = fmt.Sprintf("a record is accepted %s after %s at the median, %s at p99, and nobody waits until it is durable",
-			Micros(r.Latency.P50), from, Micros(r.Latency.P99))
+		after = fmt.Sprintf("a record is accepted %s after %s at the median%s, and nobody waits until it is durable",
+			Micros(r.Latency.P50), from, r.Latency.atP99())
 	} else if r.Bare.P50 > 0 {
 		after += fmt.Sprintf(", where a bare DSYNC write takes %s", Micros(r.Bare.P50))
 	}

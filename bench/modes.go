@@ -33,7 +33,7 @@ func (m *ModesResult) WriteText(out io.Writer) error {
 		if m.WAL.Bound > 0 {
 			w.printf(", %s of a bound of %s", Percent(m.WAL.Efficiency), Count(m.WAL.Bound))
 		}
-		w.printf(", p50 %s, p99 %s, %.1f us CPU a record\n", Micros(l.P50), Micros(l.P99), m.WAL.CPU)
+		w.printf(", p50 %s, p99 %s, %.1f us CPU a record\n", Micros(l.P50), l.p99(Micros), m.WAL.CPU)
 	}
 	for _, r := range m.Runs {
 		if u := r.unsteady(); u != "" {

@@ -150,8 +150,10 @@ func (r *SweepResult) meaning() string {
 		best, enough := l.best()
 		fmt.Fprintf(&b, "%s does most, %s pages/s, at %s=%d", l.name, Count(best.Run.PagesPerSecond), r.Over, best.Value)
 		if enough.Value != best.Value {
-			fmt.Fprintf(&b, ", and 95 %% of it or more from %d on with a p99 of %s instead of %s",
-				enough.Value, Micros(enough.Run.Latency.P99), Micros(best.Run.Latency.P99))
+			fmt.Fprintf(&b, ", and 95 %% of it or more from %d on", enough.Value)
+			if p99 := withP99(&enough.Run.Latency); p99 != "" && best.Run.Latency.reaches(99) {
+				b.WriteString(p99 + " instead of " + Micros(best.Run.Latency.P99))
+			}
 		}
 	}
 	last := r.Points[len(r.Points)-1].Run

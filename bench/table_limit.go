@@ -87,7 +87,7 @@ func syncRows(in []SyncRow) [][]string {
 		if _, ok := cells[r.Method]; !ok {
 			order = append(order, r.Method)
 		}
-		cells[r.Method] = append(cells[r.Method], fmt.Sprintf("%s (%s)", Count(r.Latency.P50), Count(r.Latency.P99)))
+		cells[r.Method] = append(cells[r.Method], fmt.Sprintf("%s (%s)", Count(r.Latency.P50), r.Latency.p99(Count)))
 		verdict[r.Method] = "durable"
 		if r.Note != "" {
 			verdict[r.Method] = "durable; " + r.Note

@@ -144,16 +144,24 @@ func (r *WALSweepResult) meaning() string {
 		if l := best.Run.loses(); !slices.Contains(loses, l) {
 			loses = append(loses, l)
 		}
-		fmt.Fprintf(&b, "commit %s does %s records/s%s with a p99 of %s", l.name, Count(best.Run.RecordsPerSecond), r.at(best), Micros(best.Run.Latency.P99))
+		fmt.Fprintf(&b, "commit %s does %s records/s%s%s", l.name, Count(best.Run.RecordsPerSecond), r.at(best), withP99(&best.Run.Latency))
 		if best.Run.Bound > 0 {
 			fmt.Fprintf(&b, ", %s of its bound", Percent(best.Run.Efficiency))
 		}
 		if enough.Value != best.Value {
-			fmt.Fprintf(&b, " (95 %% of it or more from %d on, with a p99 of %s)", enough.Value, Micros(enough.Run.Latency.P99))
+			fmt.Fprintf(&b, " (95 %% of it or more from %d on%s)", enough.Value, withP99(&enough.Run.Latency))
 		}
 	}
 	fmt.Fprintf(&b, ". With %s short of: %s. %s. %s.", most.Commit, most.Bottleneck, most.takes(), strings.Join(loses, ". "))
 	return b.String()
+}
+
+// withP99 goes on after a rate, if there is a p99 to speak of.
+func withP99(l *Latency) string {
+	if !l.reaches(99) {
+		return ""
+	}
+	return " with a p99 of " + Micros(l.P99)
 }
 
 func (r *WALSweepResult) at(p WALPoint) string {
