@@ -177,6 +177,7 @@ func (s *session) interval(ctx context.Context, l loadOf) (Interval, error) {
 	}
 	w := &watcher{s: s, rate: l.rate, cancel: cancel, failed: failed, series: series{steps: all}}
 	err := w.wait(ctx, l.warm)
+	cold := err != nil
 	s.t.fresh()
 	before := s.snapshot()
 	s.phase.Store(measuring)
@@ -200,6 +201,9 @@ func (s *session) interval(ctx context.Context, l loadOf) (Interval, error) {
 	}
 	if w.stalled {
 		err = fmt.Errorf("%w for %v", ErrStalled, stallAfter)
+	}
+	if cold { // the interval never began
+		return Interval{}, err
 	}
 	all.finish(w.series.samples)
 	in := s.evaluate(before, after, w)

@@ -249,6 +249,7 @@ func (s *walSession) interval(ctx context.Context, l loadOf) (WALInterval, error
 		})
 	}
 	err := every(ctx, l.warm, time.Second, failed, func() error { return nil })
+	cold := err != nil
 	s.e.ResetDistributions()
 	a := s.snapshot()
 	s.phase.Store(measuring)
@@ -274,6 +275,9 @@ func (s *walSession) interval(ctx context.Context, l loadOf) (WALInterval, error
 		if err == nil {
 			err = e
 		}
+	}
+	if cold { // the interval never began
+		return WALInterval{}, err
 	}
 	in := s.evaluate(a, b)
 	all.finish(line.samples)
