@@ -10,8 +10,15 @@ import (
 func methodOf(runs []*Result) string {
 	c := &runs[0].Config
 	var b strings.Builder
-	b.WriteString(intervals(len(runs[0].Repeats), c.Duration, c.Warmup, len(runs) > 1))
-	if c.BoundTime > 0 {
+	took, cut := c.Duration, false
+	if r := runs[0]; r.Interrupted {
+		took, cut = cutShort(took, r.Seconds)
+	}
+	b.WriteString(intervals(len(runs[0].Repeats), took, c.Warmup, len(runs) > 1))
+	switch {
+	case cut:
+		b.WriteString(wasCut(c.BoundTime))
+	case c.BoundTime > 0:
 		fmt.Fprintf(&b, " The bound was measured before and after each interval, %v for each part of it, in the same directory.", c.BoundTime)
 	}
 	if !runs[0].DirectIO {
@@ -26,8 +33,15 @@ func (r *SweepResult) method() string { return methodOf(r.Runs()) }
 // method of a measurement of the log.
 func (r *WALResult) method() string {
 	c := &r.Config
-	s := intervals(len(r.Repeats), c.Duration, c.Warmup, false)
-	if c.BoundTime > 0 {
+	took, cut := c.Duration, false
+	if r.Interrupted {
+		took, cut = cutShort(took, r.Seconds)
+	}
+	s := intervals(len(r.Repeats), took, c.Warmup, false)
+	switch {
+	case cut:
+		s += wasCut(c.BoundTime)
+	case c.BoundTime > 0:
 		s += fmt.Sprintf(" The bound was measured for %v before and after each interval, in the same directory; a bare DSYNC write beside it.", c.BoundTime)
 	}
 	return s + verified(r.Verify, "record", 1) + briefly(c.Duration)
@@ -39,6 +53,21 @@ func (r *WALSweepResult) method() string {
 		s = "All points were measured in turns. " + s
 	}
 	return s
+}
+
+// cutShort is how long the only interval of an interrupted run was, if it is not whole.
+func cutShort(d time.Duration, seconds float64) (took time.Duration, cut bool) {
+	if t := time.Duration(seconds * float64(time.Second)); t < d*9/10 {
+		return t.Round(time.Millisecond), true
+	}
+	return d, false
+}
+
+func wasCut(bound time.Duration) string {
+	if bound > 0 {
+		return " It was cut short; its bound was measured only before."
+	}
+	return " It was cut short."
 }
 
 func intervals(n int, d, warm time.Duration, turns bool) string {

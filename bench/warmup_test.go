@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 )
@@ -43,5 +44,21 @@ func TestInterruptedWarmUpIsNoInterval(t *testing.T) {
 			t.Errorf("%v, %d pages in %v s", err, run.Pages, run.Seconds)
 		}
 		cancel()
+	}
+}
+
+// TestCutShortIsCalledThat: the report of a run that was interrupted says what it is of.
+func TestCutShortIsCalledThat(t *testing.T) {
+	r := result(10)
+	w := &WALResult{Config: WALConfig{}.withDefaults(), Interrupted: true, Repeats: []WALInterval{{}}, WALInterval: WALInterval{Seconds: 1.5}}
+	r.Interrupted, r.Seconds = true, 1.5
+	for _, s := range []string{methodOf([]*Result{r}), w.method()} {
+		if !strings.HasPrefix(s, "One interval of 1.5s.") || !strings.Contains(s, "cut short") || strings.Contains(s, "before and after") {
+			t.Error(s)
+		}
+	}
+	r.Seconds = 9.99 // interrupted behind it
+	if s := methodOf([]*Result{r}); !strings.HasPrefix(s, "One interval of 10s.") || strings.Contains(s, "cut short") {
+		t.Error(s)
 	}
 }
