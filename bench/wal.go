@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,7 +43,7 @@ func RunWAL(ctx context.Context, c WALConfig, p Progress) (*WALResult, error) {
 func runLogs(ctx context.Context, cs []WALConfig, p Progress) (out []*WALResult, err error) {
 	var ss []*walSession
 	defer func() {
-		for _, s := range ss {
+		for _, s := range slices.Backward(ss) { // the first one made the directory they share
 			err = errors.Join(err, s.close())
 		}
 	}()

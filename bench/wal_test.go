@@ -3,6 +3,7 @@ package bench
 import (
 	"errors"
 	"math"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -112,7 +113,7 @@ func patientWAL(t *testing.T, c WALConfig) *WALResult {
 
 func TestSweepWAL(t *testing.T) {
 	c := WALSweepConfig{
-		Base:    WALConfig{Dir: t.TempDir(), Warmup: -1, BoundTime: -1, Verify: true},
+		Base:    WALConfig{Dir: filepath.Join(t.TempDir(), "made"), Warmup: -1, BoundTime: -1, Verify: true},
 		Commits: []string{"sync", "never"}, Over: "record", Values: []int{100, 5000},
 	}
 	var r *WALSweepResult
@@ -134,7 +135,7 @@ func TestSweepWAL(t *testing.T) {
 			t.Errorf("%s at %d: %+v", p.Run.Commit, p.Value, p.Run)
 		}
 	}
-	empty(t, c.Base.Dir)
+	empty(t, filepath.Dir(c.Base.Dir))
 	for _, bad := range []WALSweepConfig{
 		{Over: "x", Values: []int{1}}, {Over: "clients"}, {Over: "clients", Values: []int{1, 1}}, {Over: "clients", Values: []int{0}},
 		{Commits: []string{"x"}}, {Commits: []string{"sync", "sync"}}, {Values: []int{1}}, {Over: "clients", Values: make([]int, 40)},
