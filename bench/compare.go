@@ -54,7 +54,7 @@ func (c Change) Verdict() string {
 // Compare sets two documents side by side. Different hosts or configurations are ErrDifferent, with
 // what differs, unless force is set. The changes are A's figures against B's.
 func Compare(a, b any, force bool) (changes []Change, differ []string, err error) {
-	unlike := fmt.Errorf("%w: one is a %T, the other a %T", ErrDifferent, a, b)
+	unlike := fmt.Errorf("%w: one is %s, the other %s", ErrDifferent, cmp.Or(sideOf(a).Schema, "empty"), cmp.Or(sideOf(b).Schema, "empty"))
 	if reflect.TypeOf(a) != reflect.TypeOf(b) {
 		return nil, nil, unlike
 	}

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/untorn/untorn"
 )
 
 func TestWALShapes(t *testing.T) {
@@ -142,6 +145,61 @@ func TestSweepWAL(t *testing.T) {
 	} {
 		if err := bad.Validate(); !errors.Is(err, ErrUsage) || strings.Contains(err.Error(), "=0") {
 			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+}
+
+// TestVerifyNoticesLostRecords: of one client all, some or the last are gone, or are not what it wrote.
+func TestVerifyNoticesLostRecords(t *testing.T) {
+	const bytes = 64
+	type rec struct {
+		client int
+		no     uint64
+	}
+	whole := []rec{{0, 1}, {1, 1}, {0, 2}, {0, 3}, {1, 2}} // at LSN 100, 200, ...
+	without := func(drop ...int) (kept []rec) {
+		for i, r := range whole {
+			if !slices.Contains(drop, i) {
+				kept = append(kept, r)
+			}
+		}
+		return kept
+	}
+	for _, c := range []struct {
+		name    string
+		records []rec
+		redo    untorn.LSN
+		wrong   int
+	}{
+		{"all there", whole, 0, 0},
+		{"one client's are gone", without(1, 4), 0, 1},
+		{"one client's are before the checkpoint", []rec{{1, 2}}, 500, 0},
+		{"and so they are not quite", []rec{{1, 2}}, 400, 1},
+		{"the last is gone", without(3), 0, 1},
+		{"a gap", without(2), 0, 1},
+		{"twice", []rec{{0, 1}, {1, 1}, {0, 2}, {0, 2}, {0, 3}, {1, 2}}, 0, 1},
+		{"nothing", nil, 0, 2},
+	} {
+		s := &walSession{c: WALConfig{RecordBytes: bytes}}
+		for id := range 2 {
+			k := &appender{rec: walRecord(id, 0, 0, make([]byte, bytes))}
+			for i, r := range whole {
+				if r.client == id {
+					k.last, k.at = r.no, untorn.LSN(100*(i+1))
+				}
+			}
+			s.clients = append(s.clients, k)
+		}
+		v := &Verified{}
+		err := s.check(v, func(yield func(untorn.Record, error) bool) {
+			for _, r := range c.records {
+				if !yield(untorn.Record{Data: walRecord(r.client, r.no, 0, make([]byte, bytes))}, nil) {
+					return
+				}
+			}
+		}, c.redo)
+		if err != nil || int(v.WrongCount) != c.wrong {
+			t.Errorf("%s: %d wrong, want %d: %v, %v", c.name, v.WrongCount, c.wrong, v.Wrong, err)
 		}
 	}
 }
