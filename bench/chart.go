@@ -167,16 +167,20 @@ func barChart(title string, bars []bar, top float64) template.HTML {
 	var d drawing
 	h := float64(len(bars))*(barHeight+barGap) + barGap
 	d.f(`<svg viewBox="0 0 %g %g" role="img" aria-label="%s">`, chartWidth, h, html.EscapeString(title))
-	x := axis{hi: top, from: barLeft, to: chartWidth - barText}
+	left := barLeft
+	for _, b := range bars {
+		left = roomFor(b.name, left)
+	}
+	x := axis{hi: top, from: left, to: chartWidth - barText}
 	for i, b := range bars {
 		y := barGap + float64(i)*(barHeight+barGap)
-		d.text(barLeft-8, y+barHeight*0.7, "end", b.name)
-		w := x.pos(b.value) - barLeft
+		d.text(left-8, y+barHeight*0.7, "end", b.name)
+		w := x.pos(b.value) - left
 		if b.bound > 0 {
-			d.f(`<rect class="pale c%d" x="%g" y="%.1f" width="%.1f" height="%g" rx="2"/>`, b.class, barLeft, y, x.pos(b.bound)-barLeft, barHeight)
+			d.f(`<rect class="pale c%d" x="%g" y="%.1f" width="%.1f" height="%g" rx="2"/>`, b.class, left, y, x.pos(b.bound)-left, barHeight)
 		}
 		d.f(`<rect class="bar c%d" x="%g" y="%.1f" width="%.1f" height="%g" rx="2"><title>%s</title></rect>`,
-			b.class, barLeft, y, max(w, 1), barHeight, html.EscapeString(b.name+": "+b.label))
+			b.class, left, y, max(w, 1), barHeight, html.EscapeString(b.name+": "+b.label))
 		if b.bound > 0 {
 			p := x.pos(b.bound)
 			d.f(`<line class="bound" x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f"/>`, p, p, y-3, y+barHeight+3)
@@ -190,3 +194,6 @@ func barChart(title string, bars []bar, top float64) template.HTML {
 	d.f(`</svg>`)
 	return template.HTML(d.String()) // every text in it was escaped above
 }
+
+// roomFor widens the column of names where one would not fit, in the letters of a narrow screen.
+func roomFor(name string, left float64) float64 { return max(left, 11*float64(len(name))+8) }

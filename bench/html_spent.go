@@ -51,11 +51,15 @@ func spentChart(rows []spentRow) (chart template.HTML, legend []legendEntry) {
 	var d drawing
 	const right = 140.0
 	h := float64(len(rows))*(barHeight+barGap) + barGap
-	d.f(`<svg viewBox="0 0 %g %g" role="img" aria-label="where the time of a page goes">`, chartWidth, h)
-	x := axis{hi: top, from: barLeft, to: chartWidth - right}
+	d.f(`<svg viewBox="0 0 %g %g" role="img" aria-label="where the time goes">`, chartWidth, h)
+	left := barLeft
+	for _, r := range rows {
+		left = roomFor(r.name, left)
+	}
+	x := axis{hi: top, from: left, to: chartWidth - right}
 	for i, r := range rows {
 		y := barGap + float64(i)*(barHeight+barGap)
-		d.text(barLeft-8, y+barHeight*0.7, "end", r.name)
+		d.text(left-8, y+barHeight*0.7, "end", r.name)
 		at := 0.0
 		for _, p := range r.time {
 			from, to := x.pos(at), x.pos(at+p.Micros)
