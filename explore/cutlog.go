@@ -60,7 +60,8 @@ func (w *world) survivors(from untorn.LSN) untorn.LSN {
 		if s < from {
 			continue
 		}
-		if st, err := w.engine().Status(w.ctx, s); err == nil && st != walstage.StatusCut {
+		// A cut is known without reading: a record that cannot be read is none that it took.
+		if st, err := w.engine().Status(w.ctx, s); st != walstage.StatusCut && !errors.Is(err, untorn.ErrClosed) {
 			return s
 		}
 	}
