@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/untorn/untorn/ring"
@@ -24,8 +25,10 @@ type stream struct {
 	flushing bool
 
 	lot         int       // most that are in flight
-	base        int       // done when the first lot was
-	since, last time.Time // when that was, and when the last one was done
+	from        int       // done when a load began
+	base, end   int       // done when its first lot was, and when it was over
+	since, last time.Time // when base was reached, and when the last one was done
+	ended       time.Time // when end was reached
 }
 
 // newStream has one write in flight for each buffer.
@@ -86,7 +89,7 @@ func (s *stream) completed(op *ring.Op) {
 // the clock, and is in no rate. Otherwise a slow drive would look slower than it is.
 func (s *stream) count(n int) {
 	s.done, s.last = s.done+n, time.Now()
-	if s.since.IsZero() && s.done >= s.lot {
+	if s.since.IsZero() && s.done-s.from >= s.lot {
 		s.base, s.since = s.done, s.last
 	}
 }
@@ -96,19 +99,22 @@ func (s *stream) enough() bool { return !s.since.IsZero() && s.done-s.base >= s.
 
 // perSecond is the writes a second behind the first lot, of whole flushes where there are some.
 func (s *stream) perSecond() float64 {
-	return ratio(float64(s.done-s.base), s.last.Sub(s.since).Seconds())
+	return ratio(float64(s.end-s.base), s.ended.Sub(s.since).Seconds())
 }
 
+// errStalled is a load in which everything is done and nothing may begin.
+var errStalled = errors.New("bench: nothing is in flight, and nothing may begin")
+
 // load runs streams from one goroutine until d is over and the first of them has enough for a rate,
-// then waits for what is in flight. It returns how long it was at it, without the waiting; counts are
-// the streams'.
+// then waits for what is in flight. It returns how long it was at it, without the waiting; counts and
+// rates are the streams', which may be loaded again.
 func load(ctx context.Context, r ring.Ring, comps chan *ring.Op, d time.Duration, streams ...*stream) (time.Duration, error) {
 	var failed error
 	inFlight := 0
 	group := make([]*ring.Op, 0, 4)
 	start := time.Now()
 	for _, s := range streams {
-		s.lot = max(len(s.free), s.ahead)
+		s.lot, s.from, s.since = max(len(s.free), s.ahead), s.done, time.Time{}
 	}
 	over := func() bool {
 		return failed != nil || ctx.Err() != nil || time.Since(start) >= d && streams[0].enough()
@@ -139,26 +145,21 @@ func load(ctx context.Context, r ring.Ring, comps chan *ring.Op, d time.Duration
 				}
 			}
 		}
-		submit()
+		if submit(); inFlight == 0 {
+			failed = errStalled
+			break
+		}
 		reap(<-comps)
 		for n := len(comps); n > 0; n-- {
 			reap(<-comps)
 		}
 	}
 	took := time.Since(start)
-	type count struct {
-		done int
-		last time.Time
-	}
-	counted := make([]count, len(streams))
-	for i, s := range streams {
-		counted[i] = count{s.done, s.last}
+	for _, s := range streams {
+		s.end, s.ended = s.done, s.last
 	}
 	for inFlight > 0 {
 		reap(<-comps)
-	}
-	for i, s := range streams {
-		s.done, s.last = counted[i].done, counted[i].last
 	}
 	if failed == nil {
 		failed = ctx.Err()
