@@ -97,7 +97,7 @@ func (x *expect) ended() {
 // of is what is expected of a copy, in terms of its original.
 func (c *copied) of(x *expect) *expect {
 	n := *x
-	n.copies, n.records, n.bound, n.strict, n.newID, n.cutting = nil, slices.Clone(c.records), 0, true, false, nil
+	n.copies, n.records, n.bound, n.strict, n.newID, n.marker, n.cutting = nil, slices.Clone(c.records), 0, true, false, false, nil
 	if c.records == nil {
 		n.records = slices.Clone(x.records)
 	}

@@ -75,6 +75,7 @@ type expect struct {
 	drive   []driveFault       // what the drive did that nobody can make good
 	bound   int64              // bytes of records commit policy async may lose; 0 = any
 	newID   bool               // a change of the directory's id has begun, and no open has been since
+	marker  bool               // one failed: its marker may come back with a power cut, and stops an open of a clean directory
 	copies  []*copied          // backups begun
 	cutting *act               // a cut under way
 	mustGo  untorn.LSN         // with it goes everything behind it that ends through here
@@ -95,7 +96,7 @@ func expectAt(log *sim.Log, at int, p *profile, before *expect) *expect {
 	}
 	if before != nil {
 		x.drive = slices.Clip(before.drive)
-		x.newID = before.newID
+		x.newID, x.marker = before.newID, before.marker
 		maps.Copy(x.loose, before.loose)
 		maps.Copy(x.risk, before.risk)
 		maps.Copy(x.foreign, before.foreign)
@@ -181,7 +182,7 @@ func (x *expect) take(m mark, syncs map[*act]map[pageKey]uint64) {
 	case actCut:
 		x.takeCut(m)
 	case actNewID:
-		x.newID = m.p != done
+		x.newID, x.marker = m.p != done, x.marker || m.p == failed
 	case actWrite:
 		x.takeWrite(m)
 	case actSync, actCheckpoint, actClose, actRemove:
